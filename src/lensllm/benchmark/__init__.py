@@ -1,0 +1,1 @@
+"""Published and own curves, protocol, metrics, tables, figures."""

@@ -1,0 +1,168 @@
+"""The table (candidate, examples, seed) -> loss that everything downstream reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from lensllm.errors import InputError
+
+Floats = NDArray[np.float64]
+
+NAME_COLUMNS = ("candidate", "model", "config name")
+SIZE_COLUMNS = ("examples", "D", "n")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Fine-tuning curves of several candidates on one task.
+
+    Attributes:
+        candidates: names, K of them.
+        sizes: numbers of training examples, ascending, shape (S,); 0 is the model before any fine-tuning.
+        losses: test loss, shape (K, S), averaged over seeds; NaN where nothing was measured or the run failed.
+        features: what is known of each candidate beforehand (x_i), one row a candidate in the order of
+            `candidates`; `size` (parameters) and `family` where known.
+    """
+
+    candidates: tuple[str, ...]
+    sizes: Floats
+    losses: Floats
+    features: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "candidates", tuple(str(name) for name in self.candidates))
+        object.__setattr__(self, "sizes", np.asarray(self.sizes, dtype=float))
+        object.__setattr__(self, "losses", np.asarray(self.losses, dtype=float))
+        if self.losses.shape != (len(self.candidates), len(self.sizes)):
+            raise InputError(
+                f"expected losses of shape {(len(self.candidates), len(self.sizes))} "
+                f"(candidates x sizes), got {self.losses.shape}"
+            )
+        if len(set(self.candidates)) != len(self.candidates):
+            twice = sorted({name for name in self.candidates if self.candidates.count(name) > 1})
+            raise InputError(f"two candidates are named {twice[0]!r}: give each its own name")
+        if len(self.sizes) and (np.any(np.diff(self.sizes) <= 0) or self.sizes[0] < 0):
+            raise InputError("sizes must be numbers of examples, each larger than the one before")
+        if self.features.empty:
+            object.__setattr__(self, "features", pd.DataFrame(index=list(self.candidates)))
+        else:
+            object.__setattr__(self, "features", self.features.loc[list(self.candidates)])
+
+    def up_to(self, size: float) -> Curves:
+        """The same curves with nothing measured beyond `size` examples."""
+        seen = self.sizes <= size
+        return Curves(self.candidates, self.sizes[seen], self.losses[:, seen], self.features)
+
+    def of(self, candidates: Sequence[str]) -> Curves:
+        """The curves of these candidates, in this order."""
+        rows = [self.candidates.index(name) for name in candidates]
+        return Curves(tuple(candidates), self.sizes, self.losses[rows], self.features)
+
+    def at(self, size: float) -> Floats:
+        """Losses at one size, shape (K,).
+
+        Raises:
+            InputError: if no candidate was measured at that size.
+        """
+        column = np.flatnonzero(self.sizes == size)
+        if not len(column):
+            raise InputError(f"nothing was measured at {size:g} examples: the sizes are {_listed(self.sizes)}")
+        return self.losses[:, column[0]]
+
+    def tidy(self) -> pd.DataFrame:
+        """One row a measured point: candidate, examples, loss."""
+        k, s = np.nonzero(np.isfinite(self.losses))
+        return pd.DataFrame(
+            {
+                "candidate": np.array(self.candidates, dtype=object)[k],
+                "examples": self.sizes[s].astype(int),
+                "loss": self.losses[k, s],
+            }
+        )
+
+    @classmethod
+    def from_tidy(cls, table: pd.DataFrame, features: pd.DataFrame | None = None) -> Curves:
+        """Curves from rows (candidate, examples, loss); rows that repeat a point (seeds) are averaged."""
+        finite = table[np.isfinite(table["loss"].astype(float))]
+        wide = finite.pivot_table(index="candidate", columns="examples", values="loss", aggfunc="mean")
+        names = list(dict.fromkeys(table["candidate"]))
+        wide = wide.reindex(index=names).sort_index(axis=1)
+        known = features if features is not None else pd.DataFrame(index=names)
+        return cls(tuple(names), wide.columns.to_numpy(float), wide.to_numpy(float), known)
+
+    @classmethod
+    def from_wide(cls, table: pd.DataFrame) -> Curves:
+        """Curves from one row a candidate and one column a size, as the published tables have it."""
+        name = next(column for column in NAME_COLUMNS if column in table.columns)
+        sizes = [column for column in table.columns if _is_number(column)]
+        table = table.set_index(name)
+        others = [column for column in table.columns if column not in sizes]
+        ordered = sorted(sizes, key=float)
+        return cls(
+            tuple(table.index), np.array([float(c) for c in ordered]), table[ordered].to_numpy(float), table[others]
+        )
+
+    @classmethod
+    def read_csv(cls, path: str | Path) -> Curves:
+        """Read a tidy CSV (candidate, examples, loss) or a wide one (a row a candidate, a column a size).
+
+        Raises:
+            InputError: if the file is missing, empty or has neither layout.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"no such file: {path}")
+        try:
+            table = pd.read_csv(path)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not a CSV table: {error}") from error
+        name = next((column for column in NAME_COLUMNS if column in table.columns), None)
+        if name is None:
+            raise InputError(f"{path} has no column 'candidate': its columns are {_listed(table.columns)}")
+        if table.empty:
+            raise InputError(f"{path} has no rows: give one row a measurement, or one a candidate")
+        size = next((column for column in SIZE_COLUMNS if column in table.columns), None)
+        if size is not None and "loss" in table.columns:
+            tidy = table.rename(columns={name: "candidate", size: "examples"})
+            for column in ("examples", "loss"):
+                _numeric(tidy, column, path)
+            extra = [c for c in ("size", "family") if c in tidy.columns]
+            return cls.from_tidy(tidy, tidy.groupby("candidate", sort=False)[extra].first() if extra else None)
+        sizes = [column for column in table.columns if _is_number(column)]
+        if not sizes:
+            raise InputError(
+                f"{path} is neither tidy (columns candidate, examples, loss) nor wide (candidate and one column "
+                f"a number of examples): its columns are {_listed(table.columns)}"
+            )
+        for column in sizes:
+            _numeric(table, column, path)
+        return cls.from_wide(table)
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write the measured points as a tidy CSV, features beside them."""
+        self.tidy().join(self.features, on="candidate").to_csv(path, index=False)
+
+
+def _is_number(text: object) -> bool:
+    try:
+        return float(str(text)) >= 0
+    except ValueError:
+        return False
+
+
+def _numeric(table: pd.DataFrame, column: str, path: Path) -> None:
+    numbers = pd.to_numeric(table[column], errors="coerce")
+    bad = table.index[numbers.isna() & table[column].notna()]
+    if len(bad):
+        raise InputError(f"{path} row {bad[0] + 2}: {column!r} is {table[column][bad[0]]!r}, expected a number")
+    table[column] = numbers
+
+
+def _listed(items: ArrayLike | pd.Index) -> str:
+    return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in list(np.asarray(items)))

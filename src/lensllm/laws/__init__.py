@@ -1,0 +1,1 @@
+"""Parametric learning curves and their fits."""

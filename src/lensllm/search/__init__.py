@@ -1,0 +1,1 @@
+"""Which run next, within which budget, and who executes it."""

@@ -1,0 +1,1 @@
+"""Curves -> Forecast, one method a file, named as in the literature."""

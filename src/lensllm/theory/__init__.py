@@ -1,0 +1,1 @@
+"""Curvature, the generalization bound, the phases of fine-tuning."""

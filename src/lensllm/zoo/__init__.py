@@ -1,0 +1,1 @@
+"""Small pre-trained models and tasks that ship with the package."""
