@@ -1,1 +1,11 @@
 """Curves -> Forecast, one method a file, named as in the literature."""
+
+from lensllm.selectors.accept_then_stop import AcceptThenStop
+from lensllm.selectors.base import Selector
+from lensllm.selectors.lensllm import LensLLM
+from lensllm.selectors.model_size import ModelSize
+from lensllm.selectors.slope_growth import SlopeGrowth
+from lensllm.selectors.sub_tuning import SubTuning
+from lensllm.selectors.zero_shot import ZeroShot
+
+__all__ = ["AcceptThenStop", "LensLLM", "ModelSize", "Selector", "SlopeGrowth", "SubTuning", "ZeroShot"]

@@ -1,0 +1,19 @@
+"""Rank by the loss after fine-tuning on the largest affordable subset."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lensllm.curves import Curves
+from lensllm.selectors.base import PointSelector, fine_tuned
+
+
+class SubTuning(PointSelector):
+    """Forecast = the last measured fine-tuned loss (the SubTuning baseline of Lin et al. 2024)."""
+
+    name = "sub_tuning"
+
+    def point(self, curve: Curves, target_size: float) -> float:
+        """The last loss."""
+        _, losses = fine_tuned(curve)
+        return float(losses[-1]) if losses.size else np.nan

@@ -1,0 +1,99 @@
+"""What every selector keeps to, whatever it does inside."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lensllm.curves import Curves
+from lensllm.errors import InputError
+from lensllm.selectors import AcceptThenStop, LensLLM, ModelSize, SlopeGrowth, SubTuning, ZeroShot
+
+SELECTORS = [LensLLM(), SlopeGrowth(), AcceptThenStop(), SubTuning(), ZeroShot(), ModelSize()]
+each = pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: s.name)
+
+
+def some_curves(k=6, sizes=(0, 50, 100, 200, 400), seed=0):
+    rng = np.random.default_rng(seed)
+    d = np.maximum(np.array(sizes, float), 20)
+    slope = rng.uniform(0.05, 0.3, (k, 1))
+    losses = rng.uniform(3, 9, (k, 1)) * d ** (-slope) * np.exp(0.01 * rng.standard_normal((k, len(sizes))))
+    names = tuple(f"m{i}" for i in range(k))
+    return Curves(
+        names, np.array(sizes, float), losses, pd.DataFrame({"size": 10.0 ** np.arange(5, 5 + k)}, index=names)
+    )
+
+
+@each
+def test_order_of_candidates_does_not_matter(selector):
+    curves = some_curves()
+    turned = curves.of(curves.candidates[::-1])
+    forward, backward = selector.forecast(curves, 6400), selector.forecast(turned, 6400)
+    np.testing.assert_allclose(forward.mean, backward.mean[::-1], rtol=1e-9)
+    assert forward.best == backward.best
+    np.testing.assert_allclose(forward.p_best, backward.p_best[::-1], atol=0.06)
+
+
+@each
+def test_a_common_factor_on_the_losses_changes_no_ranking(selector):
+    curves = some_curves(seed=1)
+    scaled = Curves(curves.candidates, curves.sizes, 3.7 * curves.losses, curves.features)
+    assert selector.forecast(curves, 6400).ranking == selector.forecast(scaled, 6400).ranking
+
+
+@each
+def test_one_candidate_works(selector):
+    forecast = selector.forecast(some_curves(k=1), 6400)
+    assert np.isfinite(forecast.mean).all()
+    assert forecast.p_best == [1.0]
+
+
+@each
+def test_same_curves_same_forecast(selector):
+    first, second = (selector.forecast(some_curves(), 6400) for _ in range(2))
+    np.testing.assert_array_equal(first.samples, second.samples)
+
+
+@each
+def test_missing_and_nan_points_are_handled(selector):
+    curves = some_curves(k=5)
+    holes = curves.losses.copy()
+    holes[0, 2:] = np.nan
+    holes[1, 3] = np.nan
+    holes[2, 1:] = np.nan
+    holes[3] = np.nan
+    forecast = selector.forecast(Curves(curves.candidates, curves.sizes, holes, curves.features), 6400)
+    assert np.isfinite(forecast.mean[[0, 1, 4]]).all()
+    assert np.isnan(forecast.mean[3]) or selector.name == "model_size"
+    assert set(forecast.ranking) == set(curves.candidates)
+
+
+@each
+def test_nonsense_is_refused_in_one_sentence(selector):
+    with pytest.raises(InputError, match="target_size"):
+        selector.forecast(some_curves(), 0)
+    with pytest.raises(InputError, match="no candidate"):
+        selector.forecast(Curves((), np.array([100.0]), np.zeros((0, 1))), 6400)
+
+
+@st.composite
+def any_curves(draw):
+    k = draw(st.integers(1, 5))
+    sizes = sorted(draw(st.sets(st.integers(0, 10_000), min_size=1, max_size=6)))
+    value = st.one_of(st.floats(1e-3, 50), st.just(np.nan), st.just(2.0), st.just(np.inf), st.just(0.0))
+    losses = draw(st.lists(st.lists(value, min_size=len(sizes), max_size=len(sizes)), min_size=k, max_size=k))
+    names = tuple(f"m{i}" for i in range(k))
+    return Curves(names, np.array(sizes, float), np.array(losses), pd.DataFrame({"size": np.ones(k)}, index=names))
+
+
+@each
+@settings(max_examples=40, deadline=None)
+@given(curves=any_curves(), target=st.floats(1, 1e6))
+def test_never_fails_and_forecasts_whatever_was_measured(selector, curves, target):
+    forecast = selector.forecast(curves, target)
+    measured = (np.isfinite(curves.losses) & (curves.losses > 0) & (curves.sizes > 0)).any(axis=1)
+    if selector.name not in ("zero_shot", "model_size"):
+        np.testing.assert_array_equal(np.isfinite(forecast.mean), measured)
+        assert (forecast.mean[measured] > 0).all()
+        assert np.isfinite(forecast.samples[:, measured]).all()
