@@ -1,1 +1,5 @@
 """Figures and the one-file HTML report."""
+
+from lensllm.report.html import write_report
+
+__all__ = ["write_report"]

@@ -1,1 +1,5 @@
 """Every run, once, durable."""
+
+from lensllm.store.store import Store
+
+__all__ = ["Store"]

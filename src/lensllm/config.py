@@ -1,0 +1,39 @@
+"""Everything `select` can be told, in one place: the keys of its YAML file are its flags."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lensllm.tuning.protocol import Protocol
+
+
+class SelectConfig(BaseModel):
+    """Everything `select` can be told: the keys of its YAML file and its flags."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str = Field("", description="A shipped task's name, a json/jsonl/csv/parquet file, or a folder of splits.")
+    models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
+    output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
+    budget: float = Field(0.1, gt=0, description="Compute to spend, as a part of fine-tuning every candidate fully.")
+    sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a budget.")
+    eval_file: str = Field("", description="Test examples; without it a fraction of the file is held out.")
+    eval_fraction: float = Field(0.1, gt=0, lt=1, description="Part of the file held out for the test.")
+    workers: int = Field(0, ge=0, description="Worker processes of one thread; 0: one a core, or one with a GPU.")
+    num_train_epochs: int = Field(Protocol.num_train_epochs, ge=1, description="Passes over each subset.")
+    per_device_train_batch_size: int = Field(Protocol.per_device_train_batch_size, ge=1, description="Examples a step.")
+    max_length: int = Field(Protocol.max_length, ge=8, description="Tokens an example may have.")
+    max_test_examples: int = Field(Protocol.max_test_examples, ge=10, description="Test examples measured a run.")
+    seed: int = Field(Protocol.seed, ge=0, description="Seed of the training order.")
+    subset_seed: int = Field(Protocol.subset_seed, ge=0, description="Seed of the nested subsets.")
+
+    def protocol(self) -> Protocol:
+        """The training settings among these."""
+        return Protocol(
+            num_train_epochs=self.num_train_epochs,
+            per_device_train_batch_size=self.per_device_train_batch_size,
+            max_test_examples=self.max_test_examples,
+            max_length=self.max_length,
+            seed=self.seed,
+            subset_seed=self.subset_seed,
+        )

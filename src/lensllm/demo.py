@@ -1,0 +1,87 @@
+"""The demonstration: a shipped task, shipped candidates, and the truth to compare with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lensllm import zoo
+from lensllm.config import SelectConfig
+from lensllm.pipeline import Progress, run_selection
+from lensllm.report import write_report
+from lensllm.search.ladder import SMALLEST
+from lensllm.selection import NOT_TUNED, Selection
+from lensllm.tasks import read_task
+
+TASK = "define"
+REAL = "smollm2-135m"
+TRUTH = "demo_truth.json"
+COMMAND = "python -m lensllm.demo"
+
+
+def run_demo(output_dir: Path, real: bool = False, progress: Progress | None = None) -> Selection:
+    """Select among the zoo's models for a shipped task, and compare with the shipped truth.
+
+    The truth holds the test loss of every candidate fine-tuned on all the data; `python -m lensllm.demo` measured it.
+
+    Args:
+        output_dir: gets `selection.json`, `curves.csv` and `report.html`.
+        real: add SmolLM2-135M, which is fetched first and has no truth.
+        progress: called after every run.
+    """
+    losses = read_truth()["losses"]
+    models = list(losses)
+    if real:
+        zoo.fetch([REAL])
+        models.append(REAL)
+    selection = run_selection(SelectConfig(task=TASK, models=models, output_dir=str(output_dir)), progress)
+    compared = replace(selection, truth=compare(selection, losses))
+    compared.save(output_dir)
+    write_report(compared, output_dir / "report.html")
+    return compared
+
+
+def read_truth() -> dict[str, Any]:
+    """The shipped truth: the command and settings that made it and, under `losses`, nats a byte by candidate."""
+    return json.loads(files("lensllm").joinpath(TRUTH).read_text())
+
+
+def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
+    """How good the choice was, given the true losses on all the data.
+
+    RelAcc = (worst - chosen) / (worst - best) (Lin et al. 2024), over the candidates whose truth is known.
+
+    Returns:
+        `best`, `rel_acc`, `rank_of_chosen` and `candidates`, their number. A chosen candidate whose truth is not
+        known is passed over for the next in the ranking.
+    """
+    chosen = next(losses[row.candidate] for row in selection.ranking if row.candidate in losses)
+    order = sorted(losses, key=losses.__getitem__)
+    best, worst = losses[order[0]], losses[order[-1]]
+    return {
+        "best": order[0],
+        "rel_acc": (worst - chosen) / (worst - best),
+        "rank_of_chosen": 1 + sum(loss < chosen for loss in losses.values()),
+        "candidates": len(order),
+    }
+
+
+def measure_truth(models: Sequence[str], output_dir: Path) -> dict[str, Any]:
+    """Fine-tune every model on all of the task's data, at the learning rate its first rung chose."""
+    task = read_task(TASK)
+    full, tested = len(task.train), len(task.test)
+    config = SelectConfig(
+        task=TASK, models=list(models), sizes=[SMALLEST, full], max_test_examples=tested, output_dir=str(output_dir)
+    )
+    selection = run_selection(config, lambda run, done, expected: print(f"{done}/{expected} {run}"))
+    losses = {row.candidate: row.measured[full] for row in selection.ranking if not row.candidate.endswith(NOT_TUNED)}
+    return {"command": COMMAND, "task": TASK, "examples": full, "test_examples": tested, "losses": losses}
+
+
+if __name__ == "__main__":
+    truth = measure_truth(zoo.model_names(), Path("out/truth"))
+    Path(__file__).with_name(TRUTH).write_text(json.dumps(truth, indent=2) + "\n")

@@ -1,0 +1,117 @@
+"""The main job: which of these models should be fine-tuned on this task?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lensllm.candidates import find_candidates
+from lensllm.config import SelectConfig
+from lensllm.curves import Curves
+from lensllm.errors import InputError
+from lensllm.report import write_report
+from lensllm.search.ladder import Ladder, everything_flops
+from lensllm.search.workers import Setting, run_jobs
+from lensllm.selection import Selection, rank
+from lensllm.selectors import LensLLM
+from lensllm.tasks import read_task
+from lensllm.tuning.run import Run
+
+Progress = Callable[[Run, int, int], None]
+"""Called after every run with the run, the number of runs done and the number known of."""
+
+
+def select(
+    task: str | Path, models: Sequence[str], *, progress: Progress | None = None, **options: object
+) -> Selection:
+    """Find the model to fine-tune.
+
+    Every candidate is measured as it came, fine-tuned on nested subsets of 50, 100, 200, ... examples within the
+    budget, and its loss on all the data is forecast. Runs are kept in `output_dir`, so that the same call goes on
+    where an interrupted one stopped; `selection.json`, `curves.csv` and `report.html` are written there.
+
+    Args:
+        task: a shipped task's name, a file of examples or a folder of splits (`lensllm.tasks.read_task`).
+        models: local folders, zoo names or hub ids.
+        progress: called after every run.
+        options: the other fields of `SelectConfig`.
+
+    Raises:
+        InputError: for anything in the task, the models or the options that cannot be used.
+    """
+    return run_selection(SelectConfig(task=str(task), models=list(models), **options), progress)
+
+
+def run_selection(config: SelectConfig, progress: Progress | None = None) -> Selection:
+    """`select` with all its settings in one object."""
+    task = read_task(
+        config.task, eval_file=config.eval_file or None, eval_fraction=config.eval_fraction, seed=config.subset_seed
+    )
+    candidates = find_candidates(config.models)
+    setting = Setting(task, config.protocol(), Path(config.output_dir))
+    ladder = Ladder(candidates, task, setting.protocol, config.sizes, config.budget)
+    runs = _measure(ladder, config, setting, progress)
+    selection = _conclude(runs, ladder, setting)
+    selection.save(setting.folder)
+    write_report(selection, setting.folder / "report.html")
+    return selection
+
+
+def _measure(ladder: Ladder, config: SelectConfig, setting: Setting, progress: Progress | None) -> list[Run]:
+    workers = min(config.workers or _default_workers(), len(ladder.candidates))
+    runs: list[Run] = []
+    for run in run_jobs(ladder.start(), setting, workers, ladder.after):
+        runs.append(run)
+        if progress:
+            progress(run, len(runs), ladder.expected)
+    return runs
+
+
+def _default_workers() -> int:
+    import torch
+
+    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+
+
+def _conclude(runs: list[Run], ladder: Ladder, setting: Setting) -> Selection:
+    task, candidates = setting.task, ladder.candidates
+    zero_shots = [run for run in runs if run.examples == 0 and run.status == "done"]
+    tuned = {run.candidate for run in runs if run.examples and run.status == "done"}
+    if not tuned:
+        failed = [run for run in runs if run.status != "done"][-1]
+        raise InputError(f"no candidate could be fine-tuned; {failed.candidate} on {failed.examples}: {failed.error}")
+    names = [c.name for c in candidates if c.name in tuned]
+    table = pd.DataFrame(
+        [(r.candidate, r.examples, r.nats_per_byte) for r in runs if r.candidate in tuned],
+        columns=["candidate", "examples", "loss"],
+    )
+    features = pd.DataFrame(
+        {
+            "size": [next(r.parameters for r in zero_shots if r.candidate == name) for name in names],
+            "family": [next(c.config.get("model_type", "") for c in candidates if c.name == name) for name in names],
+        },
+        index=names,
+    )
+    curves = Curves.from_tidy(table, features).of(names)
+    target = len(task.train)
+    selector = LensLLM()
+    steps = np.unique(np.geomspace(ladder.sizes[-1], target, 9).round())
+    path = tuple(selector.forecast(curves, size) for size in steps)
+    ranking, forecast = rank(curves, selector.forecast(curves, target), runs)
+    return Selection(
+        task=task.name,
+        target_size=target,
+        ranking=ranking,
+        curves=curves,
+        forecast=forecast,
+        path=path,
+        flops=sum(run.flops for run in runs),
+        flops_everything=everything_flops(zero_shots, task, setting.protocol),
+        seconds=sum(run.seconds for run in runs),
+        stopped=ladder.stopped,
+        failures=tuple(run for run in runs if run.status != "done"),
+    )

@@ -1,0 +1,168 @@
+"""The pictures: curves with their forecast, the ranking, the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+
+from lensllm.curves import Curves
+from lensllm.forecast import Forecast
+from lensllm.selection import LEVEL, NOT_TUNED, Selection
+
+FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
+COLOURS = [*qualitative.D3, *qualitative.Dark2, *qualitative.Set1]
+QUIET = "#b9bec7"
+BANDS = 3
+
+
+def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Figure:
+    """Measured points of every candidate, and the forecast from the last of them to the target size.
+
+    Candidates are in the order of the last forecast; the 90 % band is drawn for the first three alone, since
+    more of them hide each other.
+
+    Args:
+        curves: measured losses.
+        path: forecasts of the same candidates at growing sizes, the last at the target.
+        unit: of the losses, for the axis.
+    """
+    figure = go.Figure()
+    target = path[-1].target_size
+    ends = []
+    for place, name in enumerate(path[-1].ranking):
+        k = curves.candidates.index(name)
+        colour = COLOURS[place % len(COLOURS)]
+        seen = (curves.sizes > 0) & np.isfinite(curves.losses[k])
+        sizes = [forecast.target_size for forecast in path]
+        mean = [float(forecast.mean[k]) for forecast in path]
+        if place < BANDS:
+            low, high = np.array([forecast.interval(LEVEL)[k] for forecast in path]).T
+            figure.add_scatter(
+                x=[*sizes, *sizes[::-1]],
+                y=[*high, *low[::-1]],
+                fill="toself",
+                fillcolor=colour,
+                opacity=0.13,
+                line_width=0,
+                hoverinfo="skip",
+                legendgroup=name,
+                showlegend=False,
+            )
+        figure.add_scatter(
+            x=sizes,
+            y=mean,
+            mode="lines",
+            line={"color": colour, "dash": "dot", "width": 2 if place < BANDS else 1.2},
+            legendgroup=name,
+            showlegend=False,
+            hovertemplate=f"{_escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}} (forecast)<extra></extra>",
+        )
+        figure.add_scatter(
+            x=curves.sizes[seen],
+            y=curves.losses[k][seen],
+            mode="lines+markers",
+            name=_escaped(name),
+            legendgroup=name,
+            line={"color": colour, "width": 2 if place < BANDS else 1.2},
+            marker={"size": 7},
+            hovertemplate=f"{_escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}}<extra></extra>",
+        )
+        ends += mean
+    figure.add_vline(x=target, line_dash="dash", line_color=QUIET)
+    figure.add_annotation(
+        x=np.log10(target),
+        y=1,
+        yref="paper",
+        text=f"all the data: {target:,.0f}",
+        showarrow=False,
+        xanchor="right",
+        xshift=-4,
+    )
+    seen_losses = curves.losses[:, curves.sizes > 0]
+    lowest, highest = np.nanmin([*ends, np.nanmin(seen_losses)]), np.nanmax(seen_losses)
+    figure.update_yaxes(
+        type="log", title=f"test loss, {unit}", range=[np.log10(lowest * 0.93), np.log10(highest * 1.04)], dtick="D2"
+    )
+    ticks = np.unique([*curves.sizes[curves.sizes > 0], target])
+    figure.update_xaxes(type="log", title="training examples", tickvals=ticks, ticktext=[f"{t:,.0f}" for t in ticks])
+    return _dressed(figure, 520)
+
+
+def ranking_figure(selection: Selection) -> go.Figure:
+    """Forecast and 90 % interval of every candidate from best to worst, P(best) beside it."""
+    rows = selection.ranking[::-1]
+    colours = [_colour(selection, row.candidate) for row in rows]
+    figure = go.Figure()
+    for row, colour in zip(rows, colours, strict=True):
+        figure.add_scatter(
+            x=list(row.interval),
+            y=[_escaped(row.candidate)] * 2,
+            mode="lines",
+            line={"color": colour, "width": 6},
+            opacity=0.35,
+            hoverinfo="skip",
+        )
+    figure.add_scatter(
+        x=[row.forecast for row in rows],
+        y=[_escaped(row.candidate) for row in rows],
+        mode="markers+text",
+        marker={"color": colours, "size": 11},
+        text=[f"{row.p_best:.0%}" if row.p_best >= 0.005 else "" for row in rows],
+        textposition="top center",
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    figure.update_xaxes(
+        title="forecast loss on all the data, nats/byte (90 % interval; label: probability of being best)"
+    )
+    figure.update_layout(showlegend=False)
+    return _dressed(figure, 130 + 38 * len(rows))
+
+
+def cost_figure(selection: Selection) -> go.Figure:
+    """Compute spent on the selection, the training it recommends, and fine-tuning every candidate."""
+    tuned = [row for row in selection.ranking if not row.candidate.endswith(NOT_TUNED)]
+    figure = go.Figure()
+    for row in tuned:
+        figure.add_bar(
+            y=["this selection"],
+            x=[row.flops],
+            orientation="h",
+            name=_escaped(row.candidate),
+            marker_color=_colour(selection, row.candidate),
+            hovertemplate="%{fullData.name}: %{x:.3g} FLOPs<extra></extra>",
+        )
+    figure.add_bar(
+        y=["fine-tuning every candidate"],
+        x=[selection.flops_everything],
+        orientation="h",
+        marker_color=QUIET,
+        hovertemplate="%{x:.3g} FLOPs<extra></extra>",
+    )
+    figure.update_layout(barmode="stack", showlegend=False)
+    figure.update_xaxes(title=f"FLOPs; the selection took {selection.flops_fraction:.1%} of fine-tuning them all")
+    return _dressed(figure, 190)
+
+
+def _colour(selection: Selection, candidate: str) -> str:
+    order = selection.path[-1].ranking
+    return COLOURS[order.index(candidate) % len(COLOURS)] if candidate in order else "#555b66"
+
+
+def _dressed(figure: go.Figure, height: int) -> go.Figure:
+    figure.update_layout(
+        template="plotly_white",
+        height=height,
+        font={"family": FONT, "size": 13},
+        margin={"l": 10, "r": 10, "t": 16, "b": 10},
+        hoverlabel={"font_family": FONT},
+    )
+    figure.update_yaxes(automargin=True)
+    return figure
+
+
+def _escaped(text: str) -> str:
+    """Plotly reads a little HTML in its labels; names are shown as text."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,177 @@
+"""Run jobs in worker processes of one thread each; a worker that dies loses its own job only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from lensllm.candidates import Candidate
+from lensllm.errors import InputError
+from lensllm.store import Store
+from lensllm.tasks import Task
+from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.run import Run
+
+TRAINING_VERSION = 1
+"""Raised whenever a change of the code changes what a run measures, so that old records are not mistaken for new."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to make: a candidate on a number of examples, at a known learning rate or one to be chosen."""
+
+    candidate: Candidate
+    examples: int
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all jobs of a selection share."""
+
+    task: Task
+    protocol: Protocol
+    folder: Path
+
+    def key(self, job: Job) -> str:
+        """SHA-256 of everything that changes the result of a job."""
+        parts = [TRAINING_VERSION, self.task.fingerprint, job.candidate.fingerprint, asdict(self.protocol)]
+        return hashlib.sha256(json.dumps([*parts, job.examples, job.learning_rate]).encode()).hexdigest()
+
+
+def run_jobs(
+    jobs: Sequence[Job], setting: Setting, workers: int, then: Callable[[Job, Run], Sequence[Job]]
+) -> Iterator[Run]:
+    """Make all jobs, and those that `then` asks for after each, the largest first; yield runs as they end.
+
+    Runs that the store has are not made again. A job whose process dies (out of memory, killed) is recorded as
+    failed and the others go on.
+
+    Raises:
+        InputError: if a job meets bad input (the other running jobs are given up, finished ones are kept).
+    """
+    store = Store(setting.folder)
+    team = [_Worker(setting) for _ in range(max(1, workers))]
+    waiting = list(jobs)
+    try:
+        while waiting or any(worker.job for worker in team):
+            waiting.sort(key=lambda job: job.examples)
+            for worker in team:
+                if waiting and worker.job is None:
+                    worker.give(waiting.pop())
+            for ready in wait([source for worker in team if worker.job for source in worker.sources]):
+                worker = next(worker for worker in team if ready in worker.sources)
+                if worker.job is None:
+                    continue
+                job, outcome = worker.take()
+                if isinstance(outcome, InputError):
+                    raise outcome
+                if outcome.status == "failed" and not worker.alive:
+                    store.fail(setting.key(job), outcome, setting.task.name)
+                waiting += then(job, outcome)
+                yield outcome
+    finally:
+        for worker in team:
+            worker.stop()
+        store.close()
+
+
+class _Worker:
+    """A process that makes one job after another; started with its first."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._process: Any = None
+        self._pipe: Connection
+        self.job: Job | None = None
+
+    @property
+    def sources(self) -> list[Any]:
+        return [self._pipe, self._process.sentinel] if self._process else []
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    def give(self, job: Job) -> None:
+        if not self.alive:
+            context = multiprocessing.get_context("spawn")
+            self._pipe, far_end = context.Pipe()
+            self._process = context.Process(target=_serve, args=(far_end, self._setting), daemon=True)
+            self._process.start()
+            far_end.close()
+        self.job = job
+        self._pipe.send(job)
+
+    def take(self) -> tuple[Job, Run | InputError]:
+        """The job and its outcome; a failed run if the process died over it."""
+        job, self.job = self.job, None
+        assert job is not None
+        try:
+            return job, self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join()
+            code = self._process.exitcode
+            cause = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with code {code}"
+            hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+            return job, Run(job.candidate.name, job.examples, "failed", error=f"the worker process {cause}{hint}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+
+
+def _serve(pipe: Connection, setting: Setting) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+    import transformers
+
+    from lensllm.tuning.fine_tune import Bench
+
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    store = Store(setting.folder)
+    benches: dict[str, Bench] = {}
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except EOFError:
+            return
+        bench = benches.setdefault(job.candidate.name, Bench(job.candidate, setting.task, setting.protocol))
+        make = partial(_make, bench, job)
+        try:
+            outcome: Run | InputError = store.once(
+                setting.key(job), setting.task.name, job.candidate.name, job.examples, make
+            )
+        except InputError as error:
+            outcome = error
+        pipe.send(outcome)
+
+
+def _make(bench: Any, job: Job) -> Run:
+    """The run; whatever goes wrong in it, but for bad input, is its record and not the end of the others."""
+    from lensllm.tuning.fine_tune import fine_tune
+
+    try:
+        return fine_tune(bench, job.examples, job.learning_rate)
+    except InputError:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        return Run(job.candidate.name, job.examples, "failed", error=reason, nats_per_byte=math.nan)

@@ -1,0 +1,184 @@
+"""What a selection found: the winner, how sure, at what cost; shows itself in a notebook."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lensllm.curves import Curves
+from lensllm.forecast import Forecast
+from lensllm.tuning.run import Run
+
+NOT_TUNED = " (not fine-tuned)"
+LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One row of the ranking.
+
+    Attributes:
+        candidate: its name, with " (not fine-tuned)" for a model as it came.
+        forecast: loss at the target size, nats a byte.
+        interval: 90 % interval of the same.
+        p_best: probability of the lowest loss of all rows.
+        measured: examples -> measured loss, nats a byte.
+        flops: spent on this candidate.
+        parameters: of the model.
+    """
+
+    candidate: str
+    forecast: float
+    interval: tuple[float, float]
+    p_best: float
+    measured: dict[int, float]
+    flops: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The answer to "which model should I fine-tune?".
+
+    Attributes:
+        task: its name.
+        target_size: number of training examples forecast for.
+        ranking: candidates from best to worst; the best untouched model is among them.
+        curves: every measured loss, nats a byte.
+        forecast: joint samples behind the ranking.
+        path: forecasts at sizes between the last measured and the target, for pictures.
+        flops: spent in all, failed runs and learning-rate trials included.
+        flops_everything: what fine-tuning every candidate on all the data would cost.
+        seconds: computing time of the runs, summed over workers.
+        stopped: why no more was measured.
+        failures: runs that failed or diverged.
+        truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
+    """
+
+    task: str
+    target_size: int
+    ranking: tuple[Ranked, ...]
+    curves: Curves
+    forecast: Forecast
+    path: tuple[Forecast, ...]
+    flops: float
+    flops_everything: float
+    seconds: float
+    stopped: str
+    failures: tuple[Run, ...] = ()
+    truth: dict[str, Any] | None = field(default=None)
+
+    @property
+    def best(self) -> str:
+        """The candidate to fine-tune."""
+        return self.ranking[0].candidate
+
+    @property
+    def flops_fraction(self) -> float:
+        """Compute spent, as a part of fine-tuning every candidate on all the data."""
+        return self.flops / self.flops_everything
+
+    @property
+    def sentence(self) -> str:
+        """What to do, in one sentence."""
+        first = self.ranking[0]
+        low, high = first.interval
+        if first.candidate.endswith(NOT_TUNED):
+            what = f"Do not fine-tune: use {first.candidate.removesuffix(NOT_TUNED)} as it is"
+        else:
+            what = f"Fine-tune {first.candidate} on all {self.target_size:,} examples"
+        said = (
+            f"{what}: forecast loss {first.forecast:.3f} nats/byte (90 % interval {low:.3f} to {high:.3f}), "
+            f"the best of {len(self.ranking) - 1} candidates with probability {first.p_best:.0%}"
+        )
+        if len(self.ranking) > 1 and first.p_best < 0.8:
+            second = max(self.ranking[1:], key=lambda row: row.p_best)
+            said += f"; the one to doubt it for is {second.candidate} ({second.p_best:.0%})"
+        return said + f"; this took {self.flops_fraction:.1%} of the compute of fine-tuning them all."
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it but the samples, in types that JSON knows."""
+        rows = [
+            {**asdict(row), "interval": list(row.interval), "measured": {str(k): v for k, v in row.measured.items()}}
+            for row in self.ranking
+        ]
+        return {
+            "task": self.task,
+            "target_size": self.target_size,
+            "unit": "nats per byte of completion",
+            "best": self.best,
+            "sentence": self.sentence,
+            "ranking": rows,
+            "flops": self.flops,
+            "flops_everything": self.flops_everything,
+            "flops_fraction": self.flops_fraction,
+            "seconds": self.seconds,
+            "stopped": self.stopped,
+            "failures": [
+                {"candidate": run.candidate, "examples": run.examples, "status": run.status, "error": run.error}
+                for run in self.failures
+            ],
+            **({"truth": self.truth} if self.truth else {}),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write `selection.json` and `curves.csv`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "selection.json").write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+        self.curves.write_csv(folder / "curves.csv")
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in ("candidate", "forecast", "90 % interval", "P(best)"))
+        body = "".join(
+            f"<tr><td>{escape(row.candidate)}</td><td>{row.forecast:.3f}</td>"
+            f"<td>{row.interval[0]:.3f} to {row.interval[1]:.3f}</td><td>{row.p_best:.0%}</td></tr>"
+            for row in self.ranking
+        )
+        return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
+
+
+def rank(curves: Curves, forecast: Forecast, runs: list[Run]) -> tuple[tuple[Ranked, ...], Forecast]:
+    """The ranking with the best untouched model as a candidate of its own.
+
+    Returns:
+        The rows from best to worst, and the forecast with that candidate appended.
+    """
+    untouched = curves.at(0) if 0 in curves.sizes else np.full(len(curves.candidates), np.nan)
+    names, mean, samples = list(forecast.candidates), forecast.mean, forecast.samples
+    if np.isfinite(untouched).any():
+        best = int(np.nanargmin(untouched))
+        names.append(curves.candidates[best] + NOT_TUNED)
+        mean = np.append(mean, untouched[best])
+        samples = np.column_stack([samples, np.full(len(samples), untouched[best])])
+    joint = Forecast(tuple(names), forecast.target_size, mean, samples)
+    intervals, chances = joint.interval(LEVEL), joint.p_best
+    parameters = {run.candidate: run.parameters for run in runs if run.parameters}
+    rows = []
+    for i in joint.order:
+        model = names[i].removesuffix(NOT_TUNED)
+        k = curves.candidates.index(model)
+        tuned = not names[i].endswith(NOT_TUNED)
+        seen = {
+            int(size): float(loss)
+            for size, loss in zip(curves.sizes, curves.losses[k], strict=True)
+            if np.isfinite(loss) and (tuned or size == 0)
+        }
+        spent = sum(run.flops for run in runs if run.candidate == model and tuned)
+        rows.append(
+            Ranked(
+                names[i],
+                float(joint.mean[i]),
+                (float(intervals[i, 0]), float(intervals[i, 1])),
+                float(chances[i]),
+                seen,
+                spent,
+                parameters.get(model, 0),
+            )
+        )
+    return tuple(rows), joint

@@ -1,0 +1,133 @@
+"""One fine-tuning run: choose a learning rate if need be, train, measure, account."""
+
+from __future__ import annotations
+
+import math
+import time
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from lensllm.candidates import Candidate
+from lensllm.candidates.load import context_length, load_model, load_tokenizer
+from lensllm.errors import InputError
+from lensllm.tasks import Example, Task
+from lensllm.tasks.encode import Encoded, encode
+from lensllm.tuning.flops import FlopMeter
+from lensllm.tuning.loss import Evaluation, evaluate
+from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.run import Run, Trial
+from lensllm.tuning.trainer import CompletionTrainer, Diverged
+
+
+@dataclass
+class Bench:
+    """A candidate beside a task: everything is tokenised once and kept for all the candidate's runs."""
+
+    candidate: Candidate
+    task: Task
+    protocol: Protocol
+    _encoded: dict[str, list[Encoded]] = field(default_factory=dict)
+    _tokenizer: Any = None
+    _meter: FlopMeter | None = None
+
+    def split(self, name: str) -> list[Encoded]:
+        """The encoded examples of a split; `train` is in the order of the nested subsets.
+
+        Raises:
+            InputError: if a completion does not fit the model.
+        """
+        if name not in self._encoded:
+            examples: tuple[Example, ...] | list[Example] = getattr(self.task, name)
+            if name == "train":
+                examples = self.task.subset(len(self.task.train), self.protocol.subset_seed)
+            elif name == "test":
+                examples = examples[: self.protocol.max_test_examples]
+            else:
+                examples = examples[: self.protocol.max_validation_examples]
+            self._tokenizer = self._tokenizer or load_tokenizer(self.candidate)
+            try:
+                self._encoded[name] = encode(
+                    examples,
+                    self._tokenizer,
+                    encoder_decoder=self.candidate.encoder_decoder,
+                    max_length=min(self.protocol.max_length, context_length(self.candidate, self._tokenizer)),
+                    model_name=self.candidate.name,
+                )
+            except InputError as error:
+                raise InputError(f"{self.task.name}, {name} split: {error}") from error
+        return self._encoded[name]
+
+    def meter(self, model: PreTrainedModel) -> FlopMeter:
+        """A meter at 0 for the candidate's model, which is counted only once."""
+        self._meter = self._meter or FlopMeter(model)
+        return copy(self._meter)
+
+
+def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None) -> Run:
+    """Fine-tune the candidate on the first `examples` of the task and measure its test loss.
+
+    With 0 examples the model is measured as it came. Without a learning rate, those of the protocol are tried
+    and the one with the lowest validation loss is kept; every trial is charged.
+
+    Returns:
+        A run that is done or diverged; an encoded example that does not fit is the only bad input left here.
+
+    Raises:
+        InputError: if the model cannot be loaded or an example does not fit it.
+    """
+    started = time.perf_counter()
+    protocol = bench.protocol
+    model = load_model(bench.candidate)
+    meter = bench.meter(model)
+    parameters = sum(p.numel() for p in model.parameters())
+    trials: list[Trial] = []
+    tokens = 0
+    error = ""
+    best: PreTrainedModel | None = model if examples == 0 else None
+    rates = [learning_rate] if learning_rate is not None else protocol.learning_rates(parameters)
+    for rate in rates if examples else []:
+        trainer = CompletionTrainer(load_model(bench.candidate), bench.split("train")[:examples], protocol, rate, meter)
+        validation = math.inf
+        try:
+            trainer.train()
+            if len(rates) > 1:
+                validation = _measure(trainer.model, bench, "validation", meter).nats_per_byte
+        except Diverged as diverged:
+            error = str(diverged)
+        else:
+            if len(rates) == 1 or validation < min((trial.validation for trial in trials), default=math.inf):
+                best, learning_rate = trainer.model, rate
+        tokens += trainer.tokens
+        trials.append(Trial(rate, validation))
+
+    before_test = meter.total
+    result = _measure(best, bench, "test", meter) if best is not None else None
+    diverged_test = result is not None and not math.isfinite(result.nats)
+    done = result is not None and not diverged_test
+    return Run(
+        candidate=bench.candidate.name,
+        examples=examples,
+        status="done" if done else "diverged",
+        nats_per_token=result.nats_per_token if result and done else math.nan,
+        nats_per_byte=result.nats_per_byte if result and done else math.nan,
+        standard_error=result.standard_error if result and done else math.nan,
+        learning_rate=learning_rate or 0.0,
+        trials=trials if len(rates) > 1 else [],
+        flops=meter.total,
+        test_flops=meter.total - before_test,
+        seconds=time.perf_counter() - started,
+        tokens=tokens,
+        parameters=parameters,
+        seed=protocol.seed,
+        subset_seed=protocol.subset_seed,
+        error="" if done else error or "the test loss is not finite",
+    )
+
+
+def _measure(model: PreTrainedModel, bench: Bench, split: str, meter: FlopMeter) -> Evaluation:
+    with torch.inference_mode():
+        return evaluate(model, bench.split(split), observe=lambda batch: meter.charge(batch, training=False))

@@ -1,0 +1,117 @@
+"""The loss that is trained and reported: negative log-probability of completion tokens, in nats."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from lensllm.tasks.encode import IGNORED, Encoded, collate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss over a set of examples.
+
+    Attributes:
+        nats: total negative log-probability of the completions.
+        tokens: completion tokens, end tokens included.
+        n_bytes: bytes of the completion texts.
+        standard_error: of `nats_per_byte`, over examples (ratio estimator).
+    """
+
+    nats: float
+    tokens: int
+    n_bytes: int
+    standard_error: float
+
+    @property
+    def nats_per_token(self) -> float:
+        """Loss a token: the field's usual number, not comparable between tokenizers."""
+        return self.nats / self.tokens
+
+    @property
+    def nats_per_byte(self) -> float:
+        """Loss a byte of completion text: comparable between tokenizers."""
+        return self.nats / self.n_bytes
+
+
+def token_nats(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+    """Negative log-probability of every label, 0 where masked.
+
+    Logits are formed only from the first labelled position on, where the model can (`logits_to_keep`): with a
+    large vocabulary the output layer is most of a small model's work.
+
+    Returns:
+        Shape (batch, positions): for a causal model the positions that predict a label.
+    """
+    labels = batch["labels"]
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    if model.config.is_encoder_decoder:
+        logits = model(**inputs, labels=labels).logits
+    else:
+        first = first_labelled(labels)
+        labels = labels[:, first + 1 :]
+        if keeps_logits(model):
+            logits = model(**inputs, logits_to_keep=labels.shape[1] + 1, use_cache=False).logits[:, :-1]
+        else:
+            logits = model(**inputs, use_cache=False).logits[:, first:-1]
+    nats = functional.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
+    )
+    return nats.view(labels.shape)
+
+
+def first_labelled(labels: Tensor) -> int:
+    """The first position of a causal batch whose next token is counted in some row."""
+    return int((labels[:, 1:] != IGNORED).any(dim=0).int().argmax())
+
+
+def keeps_logits(model: PreTrainedModel) -> bool:
+    """Whether the model can form the logits of the last positions alone."""
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
+
+
+@torch.no_grad()
+def evaluate(
+    model: PreTrainedModel,
+    examples: Sequence[Encoded],
+    *,
+    batch_size: int = 32,
+    observe: Callable[[dict[str, Tensor]], None] = lambda batch: None,
+) -> Evaluation:
+    """Loss of the model over examples, batched by length so that little is padded.
+
+    Args:
+        model: any causal or encoder-decoder model of transformers.
+        examples: encoded examples.
+        batch_size: examples a batch.
+        observe: called with every batch (to count its FLOPs).
+    """
+    model.eval()
+    device = model.device
+    order = sorted(range(len(examples)), key=lambda i: (len(examples[i].input_ids), len(examples[i].labels)))
+    nats, n_bytes = [], []
+    tokens = 0
+    for start in range(0, len(order), batch_size):
+        chosen = [examples[i] for i in order[start : start + batch_size]]
+        batch = {name: tensor.to(device) for name, tensor in collate(chosen).items()}
+        observe(batch)
+        nats += token_nats(model, batch).double().sum(dim=1).tolist()
+        n_bytes += [example.n_bytes for example in chosen]
+        tokens += counted(batch, model.config.is_encoder_decoder)
+    total, size = math.fsum(nats), sum(n_bytes)
+    residuals = [(a - total / size * b) ** 2 for a, b in zip(nats, n_bytes, strict=True)]
+    return Evaluation(total, tokens, size, math.sqrt(math.fsum(residuals)) / size)
+
+
+def counted(batch: dict[str, Tensor], encoder_decoder: bool) -> int:
+    """Number of labels of a batch that the loss counts."""
+    labels = batch["labels"] if encoder_decoder else batch["labels"][:, 1:]
+    return int((labels != IGNORED).sum())

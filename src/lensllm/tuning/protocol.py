@@ -1,0 +1,47 @@
+"""How a run is trained: one protocol for the whole ladder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Settings shared by every run of a selection, whatever the candidate and the number of examples.
+
+    Nothing here depends on the number of examples: a rule that changes along the ladder (a least number of
+    steps, say) puts a kink into every curve, and a law fitted through a kink forecasts wrongly.
+
+    Attributes:
+        num_train_epochs: passes over the subset.
+        per_device_train_batch_size: examples a step.
+        learning_rate_trials: the learning rates tried at the first rung, as multiples of `base_learning_rate`;
+            the one with the lowest validation loss is kept for all larger rungs.
+        warmup_ratio: part of the steps over which the learning rate rises; it then falls linearly to 0.
+        weight_decay: of AdamW.
+        max_test_examples: test examples measured after each run, the first of the test split.
+        max_validation_examples: validation examples that choose a learning rate.
+        max_length: tokens an example may have; longer prompts lose their beginning.
+        seed: order of the training examples.
+        subset_seed: the permutation that the nested subsets are prefixes of.
+    """
+
+    num_train_epochs: int = 3
+    per_device_train_batch_size: int = 8
+    learning_rate_trials: tuple[float, ...] = (1 / 3, 1.0, 3.0)
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_test_examples: int = 300
+    max_validation_examples: int = 100
+    max_length: int = 1024
+    seed: int = 0
+    subset_seed: int = 0
+
+    def base_learning_rate(self, parameters: int) -> float:
+        """1.5 / sqrt(parameters): 3e-3 at 0.25 M, 1.3e-4 at 135 M, 1.8e-5 at 7 B."""
+        return 1.5 / math.sqrt(parameters)
+
+    def learning_rates(self, parameters: int) -> list[float]:
+        """The learning rates tried at the first rung for a model of this size."""
+        return [self.base_learning_rate(parameters) * trial for trial in self.learning_rate_trials]

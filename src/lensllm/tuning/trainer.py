@@ -1,0 +1,85 @@
+"""transformers' Trainer, made to waste little on short examples."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from lensllm.tasks.encode import Encoded, collate
+from lensllm.tuning.flops import FlopMeter
+from lensllm.tuning.loss import counted, token_nats
+from lensllm.tuning.protocol import Protocol
+
+
+class Diverged(ArithmeticError):
+    """The training loss became infinite or not a number."""
+
+
+class CompletionTrainer(Trainer):
+    """Trainer whose batches hold examples of like length and whose logits are formed for completions only.
+
+    The loss is the mean over the completion tokens of a step, as Trainer's own. Everything else (optimizer,
+    schedule, clipping, precision, devices) is Trainer's.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        examples: Sequence[Encoded],
+        protocol: Protocol,
+        learning_rate: float,
+        meter: FlopMeter,
+    ) -> None:
+        self.meter = meter
+        self.tokens = 0
+        with tempfile.TemporaryDirectory() as unused:
+            arguments = TrainingArguments(
+                output_dir=unused,
+                num_train_epochs=protocol.num_train_epochs,
+                per_device_train_batch_size=protocol.per_device_train_batch_size,
+                learning_rate=learning_rate,
+                lr_scheduler_type="linear",
+                warmup_steps=protocol.warmup_ratio,
+                weight_decay=protocol.weight_decay,
+                seed=protocol.seed,
+                bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+                save_strategy="no",
+                logging_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                remove_unused_columns=False,
+                dataloader_pin_memory=torch.cuda.is_available(),
+            )
+        super().__init__(model=model, args=arguments, train_dataset=list(examples), data_collator=collate)
+        self.remove_callback(PrinterCallback)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        lengths = [len(example.input_ids) + len(example.labels) for example in self.train_dataset]
+        order = torch.Generator().manual_seed(self.args.seed)
+        return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths, generator=order)
+
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Mean loss in nats a completion token of the step.
+
+        Raises:
+            Diverged: if it is not finite.
+        """
+        self.meter.charge(inputs, training=True)
+        self.tokens += int(inputs["attention_mask"].sum())
+        loss = token_nats(model, inputs).sum() / counted(inputs, self.meter.encoder_decoder)
+        if not torch.isfinite(loss):
+            raise Diverged(f"the training loss became {loss.item():g} at step {self.state.global_step + 1}")
+        return loss

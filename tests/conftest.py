@@ -1,0 +1,94 @@
+"""Tiny models and a tiny task, made anew: everything real but the size."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+from transformers.utils import logging
+
+torch.set_num_threads(1)
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+VOCABULARY = 320
+END = 0
+
+
+def sums(count: int) -> list[dict[str, str]]:
+    """Examples of a task that can be learned: additions."""
+    return [{"prompt": f"{i} plus {i % 7} is", "completion": f" {i + i % 7}, to be sure"} for i in range(count)]
+
+
+@pytest.fixture(scope="session")
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of a GPT-2-, a Llama- and a T5-like model with random weights and one tokenizer."""
+    root = tmp_path_factory.mktemp("models")
+    bpe = ByteLevelBPETokenizer()
+    texts = [row["prompt"] + row["completion"] for row in sums(200)]
+    bpe.train_from_iterator(texts, vocab_size=VOCABULARY, special_tokens=["<end>"])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer, bos_token="<end>", eos_token="<end>", pad_token="<end>"
+    )
+    torch.manual_seed(0)
+    ends = {"bos_token_id": END, "eos_token_id": END, "pad_token_id": END}
+    models = {
+        "gpt": GPT2LMHeadModel(
+            GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, **ends)
+        ),
+        "llama": LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=VOCABULARY,
+                hidden_size=16,
+                intermediate_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                max_position_embeddings=64,
+                tie_word_embeddings=True,
+                **ends,
+            )
+        ),
+        "t5": T5ForConditionalGeneration(
+            T5Config(
+                vocab_size=VOCABULARY,
+                d_model=16,
+                d_kv=8,
+                d_ff=32,
+                num_layers=1,
+                num_heads=2,
+                decoder_start_token_id=END,
+                dropout_rate=0.0,
+                **ends,
+            )
+        ),
+    }
+    folders = {}
+    for name, model in models.items():
+        folders[name] = root / name
+        model.save_pretrained(folders[name])
+        tokenizer.save_pretrained(folders[name])
+    return folders
+
+
+@pytest.fixture(scope="session")
+def sums_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 160 additions: 137 remain for training once test and validation are held out."""
+    path = tmp_path_factory.mktemp("data") / "sums.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in sums(160)))
+    return path

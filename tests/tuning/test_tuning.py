@@ -1,0 +1,127 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+from lensllm.candidates import find_candidate
+from lensllm.candidates.load import load_model
+from lensllm.errors import InputError
+from lensllm.tasks import Example, Task, read_task
+from lensllm.tasks.encode import collate
+from lensllm.tuning.fine_tune import Bench, fine_tune
+from lensllm.tuning.flops import FlopMeter
+from lensllm.tuning.loss import evaluate, token_nats
+from lensllm.tuning.protocol import Protocol
+
+NAMES = ["gpt", "llama", "t5"]
+QUICK = Protocol(num_train_epochs=1, learning_rate_trials=(1.0,))
+
+
+@pytest.fixture(scope="module")
+def task(sums_file):
+    return read_task(sums_file)
+
+
+@pytest.fixture
+def bench(model_folders, task):
+    return lambda name, protocol=QUICK: Bench(find_candidate(str(model_folders[name])), task, protocol)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_loss_is_transformers_own(bench, name):
+    """One example at a time, the mean over its tokens is what the model returns by itself."""
+    b = bench(name)
+    model = load_model(b.candidate).eval()
+    total, tokens = 0.0, 0
+    for example in b.split("test"):
+        batch = collate([example])
+        with torch.no_grad():
+            own = model(**batch).loss.item()
+        counted = sum(label != -100 for label in example.labels)
+        total, tokens = total + own * counted, tokens + counted
+    measured = evaluate(model, b.split("test"), batch_size=5)
+    assert measured.tokens == tokens
+    assert measured.nats == pytest.approx(total, rel=1e-5)
+    assert measured.n_bytes == sum(len(e.completion.encode()) for e in b.task.test)
+    assert measured.nats_per_byte == pytest.approx(total / measured.n_bytes, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flops_are_what_torch_counts(bench, name):
+    b = bench(name)
+    batch = collate(b.split("test")[:5])
+    kind = AutoModelForSeq2SeqLM if b.candidate.encoder_decoder else AutoModelForCausalLM
+    model = kind.from_pretrained(b.candidate.folder, attn_implementation="eager")
+    meter = FlopMeter(load_model(b.candidate))
+    with FlopCounterMode(display=False) as counter:
+        loss = token_nats(model, batch).sum()
+    meter.charge(batch, training=False)
+    assert meter.total == pytest.approx(counter.get_total_flops(), rel=1e-6)
+    with FlopCounterMode(display=False) as backward:
+        loss.backward()
+    meter.charge(batch, training=True)
+    assert meter.total == pytest.approx(2 * counter.get_total_flops() + backward.get_total_flops(), rel=0.01)
+
+
+def test_flops_against_six_n_d(bench):
+    """6 N D, N the parameters without the embeddings that are only looked up, misses attention and little else."""
+    b = bench("llama")
+    model = load_model(b.candidate)
+    batch = collate(b.split("train")[:8])
+    meter = FlopMeter(load_model(b.candidate))
+    meter.charge(batch, training=True)
+    layers = sum(p.numel() for name, p in model.named_parameters() if "layers" in name)
+    head = model.lm_head.weight.numel()
+    kept = batch["input_ids"].shape[1] - int((batch["labels"][:, 1:] != -100).any(dim=0).int().argmax())
+    six = 6 * 8 * (layers * batch["input_ids"].shape[1] + head * kept)
+    assert six < meter.total < 1.35 * six
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fine_tuning_learns_and_repeats_bit_for_bit(bench, name):
+    protocol = dataclasses.replace(QUICK, num_train_epochs=8, learning_rate_trials=(0.1, 2.0))
+    before = fine_tune(bench(name, protocol), 0)
+    run = fine_tune(bench(name, protocol), 96)
+    assert before.status == run.status == "done"
+    assert run.nats_per_byte < 0.8 * before.nats_per_byte
+    assert run.learning_rate == max(t.learning_rate for t in run.trials)
+    assert run.trials[1].validation < run.trials[0].validation
+    again = fine_tune(bench(name, protocol), 96, run.learning_rate)
+    assert (again.nats_per_byte, again.nats_per_token) == (run.nats_per_byte, run.nats_per_token)
+    assert again.flops < run.flops
+
+
+def test_a_run_counts_its_tokens_and_flops(bench):
+    b = bench("gpt")
+    run = fine_tune(b, 50, 1e-3)
+    assert run.tokens == sum(len(e.input_ids) for e in b.split("train")[:50])
+    zero = fine_tune(b, 0)
+    assert zero.tokens == 0
+    assert zero.flops == zero.test_flops == pytest.approx(run.test_flops)
+    assert run.flops > run.test_flops
+    assert run.parameters == sum(p.numel() for p in load_model(b.candidate).parameters())
+
+
+def test_divergence_is_recorded_with_its_reason(bench):
+    run = fine_tune(bench("gpt"), 50, 1e30)
+    assert run.status == "diverged"
+    assert math.isnan(run.nats_per_byte)
+    assert "became" in run.error or "not finite" in run.error
+    assert run.flops > 0
+
+
+def test_a_diverged_trial_loses_to_one_that_did_not(bench):
+    protocol = dataclasses.replace(QUICK, learning_rate_trials=(1e30, 1.0))
+    run = fine_tune(bench("gpt", protocol), 50)
+    assert run.status == "done"
+    assert run.trials[0].validation == math.inf
+    assert run.learning_rate == run.trials[1].learning_rate
+
+
+def test_a_completion_too_long_names_split_and_model(model_folders):
+    task = Task("t", (Example("a", "b"),) * 60, (Example("a", "b"),), (Example("a", "1 plus 2 is 3 " * 30),))
+    with pytest.raises(InputError, match=r"t, test split: the completion of example 1 .* and gpt has room for 62"):
+        fine_tune(Bench(find_candidate(str(model_folders["gpt"])), task, QUICK), 0)
