@@ -1,0 +1,85 @@
+import os
+import signal
+import time
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from lensllm.candidates import find_candidate
+from lensllm.errors import InputError
+from lensllm.search.workers import Job, Setting, run_jobs
+from lensllm.store import Store
+from lensllm.tasks import read_task
+from lensllm.tuning.protocol import Protocol
+
+
+@pytest.fixture
+def setting(sums_file, tmp_path):
+    return Setting(read_task(sums_file), Protocol(num_train_epochs=1, learning_rate_trials=(1.0,)), tmp_path)
+
+
+def test_the_results_do_not_depend_on_the_number_of_workers(setting, model_folders, tmp_path):
+    candidates = [find_candidate(str(model_folders[name])) for name in ("gpt", "llama")]
+    jobs = [Job(candidate, size) for candidate in candidates for size in (0, 50)]
+    results = []
+    for workers in (1, 2):
+        apart = Setting(setting.task, setting.protocol, tmp_path / str(workers))
+        runs = list(run_jobs(jobs, apart, workers, lambda job, run: []))
+        results.append({(run.candidate, run.examples): run.nats_per_byte for run in runs})
+    assert results[0] == results[1]
+    assert len(results[0]) == 4
+
+
+def test_a_killed_worker_loses_its_run_and_no_other(setting, model_folders):
+    candidates = [find_candidate(str(model_folders[name])) for name in ("gpt", "llama")]
+    killed = []
+
+    def kill_one():
+        while not killed:
+            running = Store(setting.folder).running()
+            if ("gpt", 100) in running:
+                [row] = Store(setting.folder)._connection.execute(
+                    "SELECT owner_pid FROM runs WHERE status = 'running' AND candidate = 'gpt'"
+                ).fetchall()
+                os.kill(row[0], signal.SIGKILL)
+                killed.append(row[0])
+            time.sleep(0.002)
+
+    Store(setting.folder).close()
+    Thread(target=kill_one, daemon=True).start()
+    jobs = [Job(candidate, size) for size in (100, 50) for candidate in candidates]
+    runs = {(run.candidate, run.examples): run for run in run_jobs(jobs, setting, 2, lambda job, run: [])}
+    assert killed
+    assert runs["gpt", 100].status == "failed"
+    assert "killed by SIGKILL (out of memory?)" in runs["gpt", 100].error
+    assert [runs[key].status for key in (("llama", 100), ("gpt", 50), ("llama", 50))] == ["done"] * 3
+    again = {(run.candidate, run.examples): run for run in run_jobs(jobs, setting, 2, lambda job, run: [])}
+    assert again["gpt", 100].status == "done"
+    assert again["llama", 100] == runs["llama", 100]
+
+
+def test_no_process_is_left_behind(setting, model_folders):
+    list(run_jobs([Job(find_candidate(str(model_folders["gpt"])), 0)], setting, 2, lambda job, run: []))
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_an_error_in_a_run_is_its_record(setting, model_folders, tmp_path, monkeypatch):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in Path(model_folders["gpt"]).iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    candidate = find_candidate(str(broken))
+    assert candidate.fingerprint
+    (broken / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match="broken cannot be loaded"):
+        list(run_jobs([Job(candidate, 0)], setting, 1, lambda job, run: []))
+
+
+def test_the_key_follows_everything_that_changes_the_result(setting, model_folders, tmp_path):
+    gpt, llama = (find_candidate(str(model_folders[name])) for name in ("gpt", "llama"))
+    other = Setting(setting.task, Protocol(num_train_epochs=2), tmp_path)
+    keys = [setting.key(Job(gpt, 50)), setting.key(Job(gpt, 100)), setting.key(Job(gpt, 50, 1e-3))]
+    keys += [setting.key(Job(llama, 50)), other.key(Job(gpt, 50))]
+    assert len(set(keys)) == len(keys)

@@ -1,0 +1,202 @@
+"""The command line from the outside: what a user types, sees and gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from lensllm.cli import _spread, main
+from lensllm.store import Store
+
+QUICK = ["--num-train-epochs", "1", "--max-test-examples", "10"]
+
+
+def run(capsys, *arguments):
+    """Standard output of a command that must succeed."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        assert end.code in (0, None), capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def refused(capsys, *arguments):
+    """The one sentence of a command that must exit with 2."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("lensllm: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.fixture(scope="module")
+def selected(model_folders, sums_file, tmp_path_factory):
+    """A finished selection: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("selected")
+    models = [model_folders[name] for name in ("gpt", "llama", "t5")]
+    command = ["select", sums_file, "--models", *models, "--sizes", 50, 100, "--output-dir", folder, *QUICK]
+    done = subprocess.run(
+        [sys.executable, "-m", "lensllm.cli", *map(str, command)], capture_output=True, text=True, check=True
+    )
+    return folder, done.stdout, command
+
+
+def test_select_writes_and_says_what_to_do(selected):
+    folder, printed, _ = selected
+    answer = json.loads((folder / "selection.json").read_text())
+    assert answer["sentence"] in printed
+    assert answer["best"] == answer["ranking"][0]["candidate"]
+    assert {row["candidate"] for row in answer["ranking"]} > {"gpt", "llama", "t5"}
+    assert sum("not fine-tuned" in row["candidate"] for row in answer["ranking"]) == 1
+    assert sum(row["p_best"] for row in answer["ranking"]) == pytest.approx(1)
+    assert answer["flops"] == pytest.approx(sum(row["flops"] for row in answer["ranking"]))
+    assert answer["failures"] == []
+    for row in answer["ranking"]:
+        assert row["interval"][0] <= row["forecast"] <= row["interval"][1]
+    curves = pd.read_csv(folder / "curves.csv")
+    assert len(curves) == 9
+    assert sorted(curves["examples"].unique()) == [0, 50, 100]
+
+
+def test_the_report_is_one_file_that_needs_no_network(selected):
+    folder, *_ = selected
+    page = (folder / "report.html").read_text()
+    assert json.loads((folder / "selection.json").read_text())["sentence"].split(":")[0] in page
+    assert 'src="http' not in page
+    assert "<link" not in page
+    assert page.count("plotly-graph-div") >= 3
+
+
+def test_the_same_command_repeats_nothing(selected, capsys):
+    folder, _, command = selected
+    before = Store(folder).runs()
+    answer = json.loads(run(capsys, *command, "--json"))
+    assert Store(folder).runs() == before
+    assert answer == json.loads((folder / "selection.json").read_text())
+
+
+def test_runs_are_listed(selected, capsys):
+    folder, *_ = selected
+    assert run(capsys, "runs", folder).count("done") == 9
+    rows = json.loads(run(capsys, "runs", folder, "--json"))
+    assert {(row["candidate"], row["examples"]) for row in rows} == {
+        (name, size) for name in ("gpt", "llama", "t5") for size in (0, 50, 100)
+    }
+    assert "holds no runs" in refused(capsys, "runs", folder.parent)
+
+
+def test_a_kill_at_any_moment_loses_at_most_what_was_running(selected, model_folders, sums_file, tmp_path, capsys):
+    folder, _, command = selected
+    command = [str(tmp_path) if part == folder else str(part) for part in command]
+    process = subprocess.Popen([sys.executable, "-m", "lensllm.cli", *command], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (tmp_path / "runs.sqlite").exists() and len(Store(tmp_path).runs()) >= 4:
+            break
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = Store(tmp_path).runs()
+    assert len(kept) >= 4
+    run(capsys, *command)
+    resumed, uninterrupted = Store(tmp_path).runs(), Store(folder).runs()
+    assert [pair for pair in resumed if pair in kept] == kept
+
+    def losses(pairs):
+        return {(r.candidate, r.examples): (r.nats_per_byte, r.learning_rate, r.flops) for _, r in pairs}
+
+    assert losses(resumed) == losses(uninterrupted)
+
+
+def test_a_diverged_candidate_is_named_and_the_others_go_on(model_folders, sums_file, tmp_path, capsys):
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(model_folders["gpt"], tmp_path / "broken<b>")
+    weights = load_file(broken / "model.safetensors")
+    weights["transformer.wte.weight"][5:] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    out = tmp_path / "out"
+    models = [broken, model_folders["llama"]]
+    printed = run(capsys, "select", sums_file, "--models", *models, "--sizes", 50, "--output-dir", out, *QUICK)
+    assert "diverged: broken<b> on 0 examples" in printed
+    answer = json.loads((out / "selection.json").read_text())
+    assert answer["best"].startswith("llama")
+    assert answer["failures"][0]["candidate"] == "broken<b>"
+    page = (out / "report.html").read_text()
+    assert "broken&lt;b&gt;" in page
+    assert "broken<b>" not in page
+
+
+def test_settings_come_from_yaml_and_flags_win(model_folders, sums_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    settings = {"models": [str(model_folders["gpt"])], "sizes": [50], "num_train_epochs": 1, "max_test_examples": 20}
+    (tmp_path / "config.yaml").write_text(json.dumps({**settings, "task": str(sums_file), "output_dir": "elsewhere"}))
+    answer = json.loads(
+        run(capsys, "select", tmp_path / "config.yaml", "--output-dir", out, "--max-test-examples", 10, "--json")
+    )
+    assert (out / "selection.json").exists()
+    assert [row["candidate"] for row in answer["ranking"]][0].startswith("gpt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.jsonl", "--models", "MODEL"], "no such task file: nowhere.jsonl"),
+        (["EMPTY", "--models", "MODEL"], "has no examples: it is empty"),
+        (["TASK"], "no candidates: name at least one model with --models"),
+        (["TASK", "--models", "nonsense"], "no model 'nonsense'"),
+        (["TASK", "--models", "MODEL", "MODEL"], "two candidates are named 'gpt'"),
+        (["FEW", "--models", "MODEL"], "fewer than the smallest rung of 50"),
+        (["TASK", "--models", "MODEL", "--sizes", "50", "9999"], "size 9999 is outside 1 to 13"),
+        (["TASK", "--models", "MODEL", "--budget", "-1"], "option 'budget': input should be greater than 0"),
+        (["TASK", "--models", "MODEL", "--budget", "0.0001"], "the smallest that does is"),
+        (["TASK", "nowhere.yaml"], "no such configuration file: nowhere.yaml"),
+        (["TASK", "BAD.yaml"], "option 'modells': extra inputs are not permitted"),
+        (["TASK", "TASK"], "expected one task and at most one YAML file"),
+        (["LONG", "--models", "MODEL"], "and gpt has room for 62: shorten it"),
+        (["TASK", "--models", "MODEL", "--output-dir", "TASK"], "cannot be used as a store"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, message, model_folders, sums_file, tmp_path, capsys):
+    rows = sums_file.read_text().splitlines(keepends=True)
+    (tmp_path / "few.jsonl").write_text("".join(rows[:40]))
+    (tmp_path / "empty.jsonl").write_text("")
+    long = [{"prompt": f"a {i}", "completion": "1 plus 2 is 3 " * 40} for i in range(80)]
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in long))
+    (tmp_path / "bad.yaml").write_text("modells: [a]")
+    places = {
+        "MODEL": model_folders["gpt"],
+        "TASK": sums_file,
+        "EMPTY": tmp_path / "empty.jsonl",
+        "FEW": tmp_path / "few.jsonl",
+        "LONG": tmp_path / "long.jsonl",
+        "BAD.yaml": tmp_path / "bad.yaml",
+    }
+    out = tmp_path / "out"
+    arguments = [str(places.get(argument, argument)) for argument in arguments]
+    if "--output-dir" not in arguments:
+        arguments += ["--output-dir", str(out)]
+    assert message in refused(capsys, "select", *arguments)
+    assert not (out / "selection.json").exists()
+
+
+def test_lists_take_all_that_follows():
+    given = ["select", "task", "--models", "a", "b", "--sizes", "50", "100", "--json", "c.yaml"]
+    spread = "select task --models a --models b --sizes 50 --sizes 100 --json c.yaml"
+    assert _spread(given) == spread.split()
+    assert _spread(["select", "--models", "a", "c.yaml"]) == ["select", "--models", "a", "c.yaml"]
+
+
+def test_the_zoo_is_listed(capsys):
+    listed = json.loads(run(capsys, "zoo", "list", "--json"))
+    assert "define" in listed["tasks"]
