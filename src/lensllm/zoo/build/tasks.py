@@ -11,7 +11,7 @@ import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def austen(novels: Mapping[str, Sequence[str]]) -> list[Example]:
     ]
 
 
-def passages(text: str, at_least: int) -> Iterable[str]:
+def passages(text: str, at_least: int) -> Iterator[str]:
     """Consecutive whole sentences, never across a paragraph."""
     for paragraph in text.splitlines():
         passage = ""
