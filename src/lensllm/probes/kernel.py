@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +39,7 @@ class Kernel:
             row's position, shape (n, V); `scalar`: mean log-probability of each example's completion, shape (n,). Nats.
         index: (example, position of the token in the example without padding, token) of each row, shape (n, 3); -1 for
             position and token where a row is a whole example.
+        n_targets: completion tokens of each example, whether they are rows or not, shape (examples,).
         standard_error: what the random vectors and projections leave: Frobenius norm of the entries' standard errors
             over that of the kernel; 0 where nothing is random, NaN where one draw cannot tell.
     """
@@ -46,6 +47,7 @@ class Kernel:
     gram: NDArray[np.float64]
     log_probs: NDArray[np.float32]
     index: NDArray[np.int64]
+    n_targets: NDArray[np.int64]
     standard_error: float
 
     @property
@@ -58,7 +60,7 @@ class Kernel:
         return residual
 
     def save(self, path: str | Path) -> None:
-        """Write gram, log_probs, residual, index and standard_error to a compressed .npz file."""
+        """Write every attribute and the residual to a compressed .npz file."""
         with open(path, "wb") as file:
             np.savez_compressed(
                 file,
@@ -66,6 +68,7 @@ class Kernel:
                 log_probs=self.log_probs,
                 residual=self.residual.astype(np.float32),
                 index=self.index,
+                n_targets=self.n_targets,
                 standard_error=np.array(self.standard_error),
             )
 
@@ -78,9 +81,10 @@ class Kernel:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(file["gram"], file["log_probs"], file["index"], float(file["standard_error"]))
+                gram, log_probs, index, n_targets, standard_error = (file[field.name] for field in fields(cls))
         except (OSError, KeyError, ValueError) as error:
             raise InputError(f"{path} is not a saved kernel: {error}") from error
+        return cls(gram, log_probs, index, n_targets, float(standard_error))
 
 
 def kernel(
@@ -144,7 +148,8 @@ def kernel(
         )
     gram = np.mean(draws, axis=0)
     certain = output != "token" and projection is None
-    return Kernel(gram, log_probs, index, 0.0 if certain else _standard_error(draws, gram))
+    n_targets = np.array([len(example.targets) for example in examples])
+    return Kernel(gram, log_probs, index, n_targets, 0.0 if certain else _standard_error(draws, gram))
 
 
 def _standard_error(draws: list[NDArray[np.float64]], gram: NDArray[np.float64]) -> float:
