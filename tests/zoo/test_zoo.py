@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from lensllm import zoo
 from lensllm.errors import InputError
-from lensllm.zoo.build import models
+from lensllm.zoo.build import models, table
 
 MODELS = [recipe.name for recipe in models.RECIPES]
 TASKS = ["austen", "define", "name", "sentiment"]
@@ -67,7 +68,7 @@ def test_a_model_loads_offline_and_predicts_better_than_chance_unless_random(nam
     if card["tokens"] == 0:
         assert loss == pytest.approx(uniform, abs=0.1)
     else:
-        assert loss < uniform - 0.3
+        assert loss < uniform - 0.1
 
 
 def test_the_pool_varies_in_architecture_size_pretraining_corpus_and_tokenizer():
@@ -158,7 +159,7 @@ def test_prompt_and_completion_fit_the_context_and_meet_at_one_space(task):
                     assert row["text"] == row["text"].strip()
         assert max(lengths) <= 128
         if len(encode) == 2048:
-            assert sum(lengths) / len(lengths) <= 45
+            assert sum(lengths) / len(lengths) <= 46
 
 
 @pytest.mark.parametrize("name", ["nonsense", "", "..", "../models", "/etc", "define/../name", "."])
@@ -182,3 +183,9 @@ def test_what_was_fetched_is_listed_after_what_ships(tmp_path):
 def test_importing_the_zoo_imports_no_torch():
     code = "import sys, lensllm.zoo; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
+
+
+def test_the_tables_of_the_documentation_are_those_of_the_cards():
+    documentation = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text()
+    assert table.models() in documentation
+    assert table.tasks() in documentation
