@@ -33,7 +33,9 @@ app = typer.Typer(
     add_completion=False,
 )
 zoo_app = typer.Typer(help="The models and tasks that ship with lensllm.", no_args_is_help=True)
+bench_app = typer.Typer(help="The measurements behind the claims.", no_args_is_help=True)
 app.add_typer(zoo_app, name="zoo")
+app.add_typer(bench_app, name="bench")
 
 LISTS = ("--models", "--sizes")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -213,6 +215,19 @@ def zoo_fetch(
     from lensllm import zoo
 
     zoo.fetch(names or None, progress=lambda line: print(line, file=sys.stderr))
+
+
+@bench_app.command("run-study")
+def bench_run_study(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")]) -> None:
+    """Fine-tune every candidate on every task at every size; run again to go on after an interruption."""
+    from lensllm.benchmark.study import StudyConfig, run_study
+
+    def told(task: str, run: Run) -> None:
+        line = f"{task}: {run.candidate} on {run.examples:,}, seed {run.seed}: {run.status} {run.nats_per_byte:.4f}"
+        print(line, file=sys.stderr, flush=True)
+
+    study = StudyConfig.read(config)
+    print(f"{len(run_study(study, told))} runs in {study.table}")
 
 
 @contextmanager

@@ -125,3 +125,21 @@ def test_a_completion_too_long_names_split_and_model(model_folders):
     task = Task("t", (Example("a", "b"),) * 60, (Example("a", "b"),), (Example("a", "1 plus 2 is 3 " * 30),))
     with pytest.raises(InputError, match=r"t, test split: the completion of example 1 .* and gpt has room for 62"):
         fine_tune(Bench(find_candidate(str(model_folders["gpt"])), task, QUICK), 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_out_of_memory_halves_the_batch_and_keeps_the_steps(bench, name, monkeypatch):
+    from lensllm.tuning import loss, trainer
+
+    whole = fine_tune(bench(name), 100, 1e-2)
+
+    def small(model, batch):
+        if len(batch["labels"]) > 2:
+            raise torch.OutOfMemoryError("no room for more than two examples")
+        return token_nats(model, batch)
+
+    monkeypatch.setattr(trainer, "token_nats", small)
+    monkeypatch.setattr(loss, "token_nats", small)
+    run = fine_tune(bench(name), 100, 1e-2)
+    assert run.status == "done"
+    assert run.nats_per_byte == pytest.approx(whole.nats_per_byte, rel=1e-4)

@@ -43,6 +43,7 @@ def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Fig
             figure.add_scatter(
                 x=[*sizes, *sizes[::-1]],
                 y=[*high, *low[::-1]],
+                mode="lines",
                 fill="toself",
                 fillcolor=colour,
                 opacity=0.13,
@@ -83,9 +84,8 @@ def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Fig
     )
     seen_losses = curves.losses[:, curves.sizes > 0]
     lowest, highest = np.nanmin([*ends, np.nanmin(seen_losses)]), np.nanmax(seen_losses)
-    figure.update_yaxes(
-        type="log", title=f"test loss, {unit}", range=[np.log10(lowest * 0.93), np.log10(highest * 1.04)], dtick="D2"
-    )
+    bounds = (lowest * 0.96, highest * 1.04)
+    figure.update_yaxes(title=f"test loss, {unit}", **_log_axis(*bounds))
     ticks = np.unique([*curves.sizes[curves.sizes > 0], target])
     figure.update_xaxes(type="log", title="training examples", tickvals=ticks, ticktext=[f"{t:,.0f}" for t in ticks])
     return _dressed(figure, 520)
@@ -114,9 +114,10 @@ def ranking_figure(selection: Selection) -> go.Figure:
         textposition="top center",
         hovertemplate="%{y}: %{x:.3f}<extra></extra>",
     )
-    figure.update_xaxes(
-        title="forecast loss on all the data, nats/byte (90 % interval; label: probability of being best)"
-    )
+    ends = [end for row in rows for end in (*row.interval, row.forecast)]
+    title = "forecast loss on all the data, nats/byte; bar: 90 % interval, label: P(best)"
+    figure.update_xaxes(title=title, **_log_axis(min(ends) * 0.97, max(ends) * 1.03))
+    figure.update_yaxes(range=[-0.6, len(rows) - 0.3])
     figure.update_layout(showlegend=False)
     return _dressed(figure, 130 + 38 * len(rows))
 
@@ -142,13 +143,28 @@ def cost_figure(selection: Selection) -> go.Figure:
         hovertemplate="%{x:.3g} FLOPs<extra></extra>",
     )
     figure.update_layout(barmode="stack", showlegend=False)
-    figure.update_xaxes(title=f"FLOPs; the selection took {selection.flops_fraction:.1%} of fine-tuning them all")
+    title = f"FLOPs; the selection took {selection.flops_fraction:.1%} of fine-tuning them all"
+    figure.update_xaxes(title=title, exponentformat="power")
     return _dressed(figure, 190)
 
 
 def _colour(selection: Selection, candidate: str) -> str:
     order = selection.path[-1].ranking
     return COLOURS[order.index(candidate) % len(COLOURS)] if candidate in order else "#555b66"
+
+
+def _log_axis(low: float, high: float) -> dict[str, object]:
+    """A logarithmic axis between two losses with a handful of round ticks."""
+    for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0):
+        ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+        if len(ticks) <= 9:
+            break
+    return {
+        "type": "log",
+        "range": [np.log10(low), np.log10(high)],
+        "tickvals": ticks,
+        "ticktext": [f"{t:g}" for t in ticks],
+    }
 
 
 def _dressed(figure: go.Figure, height: int) -> go.Figure:

@@ -30,7 +30,7 @@ def page(template: str, figures: dict[str, go.Figure], **context: object) -> str
     """Render a template of this folder with its figures and the drawing library inside."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     drawn = {
-        name: Markup(figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}))
+        name: Markup(figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False}))
         for name, figure in figures.items()
     }
     source = files("lensllm.report").joinpath(template).read_text(encoding="utf-8")

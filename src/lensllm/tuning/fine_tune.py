@@ -82,6 +82,8 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None) -
     started = time.perf_counter()
     protocol = bench.protocol
     model = load_model(bench.candidate)
+    if torch.cuda.is_available():
+        model.to("cuda")
     meter = bench.meter(model)
     parameters = sum(p.numel() for p in model.parameters())
     trials: list[Trial] = []
@@ -90,18 +92,16 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None) -
     best: PreTrainedModel | None = model if examples == 0 else None
     rates = [learning_rate] if learning_rate is not None else protocol.learning_rates(parameters)
     for rate in rates if examples else []:
-        trainer = CompletionTrainer(load_model(bench.candidate), bench.split("train")[:examples], protocol, rate, meter)
         validation = math.inf
         try:
-            trainer.train()
+            tuned, read = _train(bench, model if not trials else None, examples, rate, meter)
+            tokens += read
             if len(rates) > 1:
-                validation = _measure(trainer.model, bench, "validation", meter).nats_per_byte
+                validation = _measure(tuned, bench, "validation", meter).nats_per_byte
+            if len(rates) == 1 or validation < min((trial.validation for trial in trials), default=math.inf):
+                best, learning_rate = tuned, rate
         except Diverged as diverged:
             error = str(diverged)
-        else:
-            if len(rates) == 1 or validation < min((trial.validation for trial in trials), default=math.inf):
-                best, learning_rate = trainer.model, rate
-        tokens += trainer.tokens
         trials.append(Trial(rate, validation))
 
     before_test = meter.total
@@ -126,6 +126,30 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None) -
         subset_seed=protocol.subset_seed,
         error="" if done else error or "the test loss is not finite",
     )
+
+
+def _train(
+    bench: Bench, model: PreTrainedModel | None, examples: int, rate: float, meter: FlopMeter
+) -> tuple[PreTrainedModel, int]:
+    """The tuned model and the tokens read; with less at once, and the same steps, where memory does not suffice."""
+    batch = bench.protocol.per_device_train_batch_size
+    for micro_batch in [size for size in range(batch, 0, -1) if batch % size == 0]:
+        trainer = CompletionTrainer(
+            model or load_model(bench.candidate),
+            bench.split("train")[:examples],
+            bench.protocol,
+            rate,
+            meter,
+            micro_batch,
+        )
+        try:
+            trainer.train()
+            return trainer.model, trainer.tokens
+        except torch.OutOfMemoryError:
+            model = None
+            if micro_batch == 1:
+                raise
+    raise AssertionError("every batch has the divisor 1")
 
 
 def _measure(model: PreTrainedModel, bench: Bench, split: str, meter: FlopMeter) -> Evaluation:

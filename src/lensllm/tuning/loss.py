@@ -91,7 +91,7 @@ def evaluate(
     Args:
         model: any causal or encoder-decoder model of transformers.
         examples: encoded examples.
-        batch_size: examples a batch.
+        batch_size: examples a batch; halved while they do not fit into memory.
         observe: called with every batch (to count its FLOPs).
     """
     model.eval()
@@ -103,7 +103,12 @@ def evaluate(
         chosen = [examples[i] for i in order[start : start + batch_size]]
         batch = {name: tensor.to(device) for name, tensor in collate(chosen).items()}
         observe(batch)
-        nats += token_nats(model, batch).double().sum(dim=1).tolist()
+        try:
+            nats += token_nats(model, batch).double().sum(dim=1).tolist()
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            return evaluate(model, examples, batch_size=batch_size // 2, observe=observe)
         n_bytes += [example.n_bytes for example in chosen]
         tokens += counted(batch, model.config.is_encoder_decoder)
     total, size = math.fsum(nats), sum(n_bytes)

@@ -29,7 +29,7 @@ class Protocol:
 
     num_train_epochs: int = 3
     per_device_train_batch_size: int = 8
-    learning_rate_trials: tuple[float, ...] = (1 / 3, 1.0, 3.0)
+    learning_rate_trials: tuple[float, ...] = (0.1, 0.3, 1.0)
     warmup_ratio: float = 0.1
     weight_decay: float = 0.0
     max_test_examples: int = 300

@@ -27,6 +27,14 @@ class CompletionTrainer(Trainer):
 
     The loss is the mean over the completion tokens of a step, as Trainer's own. Everything else (optimizer,
     schedule, clipping, precision, devices) is Trainer's.
+
+    Args:
+        model: trained in place.
+        examples: of one subset.
+        protocol: epochs, examples a step, schedule, seed.
+        learning_rate: its peak.
+        meter: charged for every batch.
+        micro_batch: examples at once, a divisor of the protocol's batch; gradients add up to the same step.
     """
 
     def __init__(
@@ -36,6 +44,7 @@ class CompletionTrainer(Trainer):
         protocol: Protocol,
         learning_rate: float,
         meter: FlopMeter,
+        micro_batch: int,
     ) -> None:
         self.meter = meter
         self.tokens = 0
@@ -43,7 +52,8 @@ class CompletionTrainer(Trainer):
             arguments = TrainingArguments(
                 output_dir=unused,
                 num_train_epochs=protocol.num_train_epochs,
-                per_device_train_batch_size=protocol.per_device_train_batch_size,
+                per_device_train_batch_size=micro_batch,
+                gradient_accumulation_steps=protocol.per_device_train_batch_size // micro_batch,
                 learning_rate=learning_rate,
                 lr_scheduler_type="linear",
                 warmup_steps=protocol.warmup_ratio,
@@ -63,7 +73,8 @@ class CompletionTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         lengths = [len(example.input_ids) + len(example.labels) for example in self.train_dataset]
         order = torch.Generator().manual_seed(self.args.seed)
-        return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths, generator=order)
+        step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(step, lengths=lengths, generator=order)
 
     def compute_loss(
         self,
@@ -72,14 +83,15 @@ class CompletionTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """Mean loss in nats a completion token of the step.
+        """The batch's part of the mean loss in nats a completion token of its step.
 
         Raises:
             Diverged: if it is not finite.
         """
         self.meter.charge(inputs, training=True)
         self.tokens += int(inputs["attention_mask"].sum())
-        loss = token_nats(model, inputs).sum() / counted(inputs, self.meter.encoder_decoder)
+        tokens = counted(inputs, self.meter.encoder_decoder) if num_items_in_batch is None else num_items_in_batch
+        loss = token_nats(model, inputs).sum() / tokens
         if not torch.isfinite(loss):
             raise Diverged(f"the training loss became {loss.item():g} at step {self.state.global_step + 1}")
         return loss

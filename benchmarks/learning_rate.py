@@ -1,0 +1,47 @@
+"""Test loss after fine-tuning for a grid of learning rates, sizes and epochs: where the protocol's defaults come from.
+
+    python benchmarks/learning_rate.py
+
+Prints nats a byte and writes benchmarks/results/learning_rate.json. Shipped task `define`, first 300 test examples.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import transformers
+
+from lensllm.candidates import find_candidate
+from lensllm.tasks import read_task
+from lensllm.tuning.fine_tune import Bench, fine_tune
+from lensllm.tuning.protocol import Protocol
+
+MODELS = ["gpt2-0.2m-mix-5m", "gpt2-0.2m-random", "gpt2-0.2m-bible-1.5m"]
+SIZES = [50, 400, 1600]
+MULTIPLES = [0.03, 0.1, 0.3, 1.0, 3.0]
+EPOCHS = {"gpt2-0.2m-mix-5m": [3, 8]}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    task = read_task("define")
+    rows = []
+    for model in MODELS:
+        for epochs in EPOCHS.get(model, [3]):
+            bench = Bench(find_candidate(model), task, Protocol(num_train_epochs=epochs))
+            parameters = fine_tune(bench, 0).parameters
+            for size in SIZES:
+                base = bench.protocol.base_learning_rate(parameters)
+                losses = {multiple: fine_tune(bench, size, base * multiple).nats_per_byte for multiple in MULTIPLES}
+                rows.append({"model": model, "epochs": epochs, "examples": size, "nats_per_byte": losses})
+                print(model, f"{epochs} epochs, {size} examples:", {m: round(v, 4) for m, v in losses.items()})
+    result = {"command": "python benchmarks/learning_rate.py", "runs": rows}
+    (Path(__file__).parent / "results" / "learning_rate.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
