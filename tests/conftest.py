@@ -47,10 +47,11 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         tokenizer_object=bpe._tokenizer, bos_token="<end>", eos_token="<end>", pad_token="<end>"
     )
     torch.manual_seed(0)
+    still = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
     ends = {"bos_token_id": END, "eos_token_id": END, "pad_token_id": END}
     models = {
         "gpt": GPT2LMHeadModel(
-            GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, **ends)
+            GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, **still, **ends)
         ),
         "llama": LlamaForCausalLM(
             LlamaConfig(

@@ -275,10 +275,11 @@ def _show(selection: Selection, as_json: bool, folder: Path) -> None:
     print(f"Report: {folder / 'report.html'}")
 
 
-def _table(*columns: str) -> Table:
+def _table(*columns: str, names: int = 1) -> Table:
+    """An empty table whose first `names` columns are text and the others numbers."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+        table.add_column(column, justify="left" if i < names else "right", no_wrap=True)
     return table
 
 

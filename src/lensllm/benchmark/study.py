@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -81,15 +81,18 @@ def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda
     return table
 
 
-def _task_runs(name: str, config: StudyConfig) -> Sequence[Run]:
+def _task_runs(name: str, config: StudyConfig) -> Iterator[Run]:
     task = read_task(name)
     candidates = find_candidates(config.models)
     sizes = [size for size in config.sizes if size <= len(task.train)]
     protocol = Protocol(max_test_examples=config.max_test_examples, num_train_epochs=config.num_train_epochs)
-    setting = Setting(task, protocol, Path(config.output_dir) / name)
+    setting = Setting(task, protocol, Path(config.output_dir) / task.name)
     ladder = Ladder(candidates, task, protocol, sizes, budget=1)
-    runs = list(run_jobs(ladder.start(), setting, config.workers, ladder.after))
-    rates = {run.candidate: run.learning_rate for run in runs if run.examples == sizes[0] and run.status == "done"}
+    rates = {}
+    for run in run_jobs(ladder.start(), setting, config.workers, ladder.after):
+        if run.examples == sizes[0] and run.status == "done":
+            rates[run.candidate] = run.learning_rate
+        yield run
     again = [
         Job(candidate, size, rates[candidate.name])
         for candidate in candidates
@@ -97,4 +100,4 @@ def _task_runs(name: str, config: StudyConfig) -> Sequence[Run]:
         if candidate.name in rates and size in sizes
     ]
     other = replace(setting, protocol=replace(protocol, seed=1, subset_seed=1))
-    return [*runs, *run_jobs(again, other, config.workers, lambda job, run: [])]
+    yield from run_jobs(again, other, config.workers, lambda job, run: [])

@@ -1,0 +1,45 @@
+import pandas as pd
+import pytest
+import yaml
+
+from lensllm.benchmark.study import COLUMNS, StudyConfig, run_study
+from lensllm.errors import InputError
+
+
+@pytest.fixture
+def study(model_folders, sums_file, tmp_path):
+    return StudyConfig(
+        design_tasks=[str(sums_file)],
+        report_tasks=[],
+        models=[str(model_folders["gpt"])],
+        sizes=[50, 100, 6400],
+        repeated_sizes=[100],
+        max_test_examples=10,
+        num_train_epochs=1,
+        output_dir=str(tmp_path / "runs"),
+        table=str(tmp_path / "table.csv"),
+    )
+
+
+def test_every_row_can_be_made_again_bit_for_bit(study, tmp_path):
+    first = run_study(study)
+    assert [(row.examples, row.seed) for row in first.itertuples()] == [(0, 0), (50, 0), (100, 0), (100, 1)]
+    assert set(first["status"]) == {"done"}
+    assert list(pd.read_csv(study.table).columns) == COLUMNS
+    assert first["nats_per_byte"].nunique() == 4
+    resumed = run_study(study)
+    pd.testing.assert_frame_equal(first, resumed)
+    elsewhere = study.model_copy(update={"output_dir": str(tmp_path / "anew"), "workers": 1})
+    same = [column for column in COLUMNS if column != "seconds"]
+    pd.testing.assert_frame_equal(first[same], run_study(elsewhere)[same])
+
+
+def test_a_study_is_read_from_yaml(study, tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study.model_dump()))
+    assert StudyConfig.read(path) == study
+    path.write_text("tasks: [a]")
+    with pytest.raises(InputError, match=r"study.yaml is not a study: .*design_tasks"):
+        StudyConfig.read(path)
+    with pytest.raises(InputError, match="no such study"):
+        StudyConfig.read(tmp_path / "none.yaml")
