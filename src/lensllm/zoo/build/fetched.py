@@ -29,6 +29,7 @@ SECTIONS = {
     "admin": "administration",
     "games": "games",
 }
+ENOUGH = 20_000  # of the examples a source gives, drawn before the slow steps
 DEBIAN = "Debian's package descriptions (apt lists Translation-*)"
 DEBIAN_LICENCE = "that of each package; not passed on"
 FIRST_PARAGRAPH = "packages whose descriptions begin with the same paragraph"
@@ -82,17 +83,18 @@ def fetch(names: Sequence[str] | None, home: Path, progress: Callable[[str], Non
     folders = [home / ("models" if name == MODEL else "tasks") / name for name in wanted]
     missing = [folder for folder in folders if not (folder / "card.json").is_file()]
     listed = {HEADLINES.name, SECTION.name, *(card.name for card in TRANSLATE.values())}
-    lists = raw / "apt" / "lists"
+    descriptions = raw / "descriptions"
     if any(folder.name in listed for folder in missing):
         progress("fetching package lists (about 35 MB)")
-        sources.update(raw / "apt", languages=("en", *LANGUAGES))
+        sources.update(descriptions, languages=("en", *LANGUAGES))
     for folder in missing:
         progress(f"building {folder.name}")
         if folder.name == MODEL:
             _model(raw, folder)
         else:
-            card, examples = _task(folder.name, raw, lists)
-            tasks.build(folder, card, examples, _tokenizers())
+            card, examples = _task(folder.name, raw, descriptions / "lists")
+            drawn = random.Random(SEED).sample(examples, min(ENOUGH, len(examples)))
+            tasks.build(folder, card, drawn, _tokenizers())
     return folders
 
 
@@ -121,7 +123,7 @@ def headlines(descriptions: dict[str, Description]) -> list[Example]:
     return [
         Example(description.paragraphs[0], {"prompt": f"{text}\nSummary:", "completion": f" {description.summary}"})
         for description in descriptions.values()
-        if (text := _beginning(description)) and 10 <= len(description.summary) <= 80
+        if (text := _beginning(description, 120)) and 10 <= len(description.summary) <= 60
     ]
 
 
@@ -130,7 +132,7 @@ def section(descriptions: dict[str, Description], sections: dict[str, str]) -> l
     by_label: dict[str, list[Example]] = {label: [] for label in SECTIONS.values()}
     seen: set[str] = set()
     for md5, description in descriptions.items():
-        text = _beginning(description)
+        text = _beginning(description, 160)
         if text and sections.get(md5) in SECTIONS and description.paragraphs[0] not in seen:
             seen.add(description.paragraphs[0])
             label = SECTIONS[sections[md5]]
@@ -142,14 +144,14 @@ def section(descriptions: dict[str, Description], sections: dict[str, str]) -> l
     return [example for examples in by_label.values() for example in examples[:enough]]
 
 
-def _beginning(description: Description) -> str:
-    """The first sentences of the description, 40 to 160 characters; empty where that cannot be."""
+def _beginning(description: Description, at_most: int) -> str:
+    """The first sentences of the description, 40 to `at_most` characters; empty where that cannot be."""
     passage = next(tasks.passages(description.paragraphs[0], at_least=40), "") if description.paragraphs else ""
-    return passage if len(passage) <= 160 else ""
+    return passage if len(passage) <= at_most else ""
 
 
 def translate(english: dict[str, Description], other: dict[str, Description], language: str) -> list[Example]:
-    """Summaries and, where both have as many, paragraphs, up to 90 characters long."""
+    """Summaries and, where both have as many, paragraphs, up to 60 characters long."""
     examples = []
     for md5, source in english.items():
         target = other.get(md5)
@@ -159,7 +161,7 @@ def translate(english: dict[str, Description], other: dict[str, Description], la
         if len(source.paragraphs) == len(target.paragraphs):
             pairs += zip(source.paragraphs, target.paragraphs, strict=True)
         for text, translation in pairs:
-            if text != translation and 10 <= len(text) <= 90 and 10 <= len(translation) <= 90:
+            if text != translation and 10 <= len(text) <= 60 and 10 <= len(translation) <= 60:
                 examples.append(Example(md5, {"prompt": f"{text}\n{language}:", "completion": f" {translation}"}))
     return examples
 

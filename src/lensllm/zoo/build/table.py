@@ -16,10 +16,11 @@ def models() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for card in cards:
-        own = card["held_out"][card["corpus"]]["nats_per_byte"]
+        corpus = card["corpus"] if card["tokens"] else "none"
+        own, mix = (card["held_out"][text]["nats_per_byte"] for text in (card["corpus"], "mix"))
         lines.append(
             f"| {card['name']} | {card['parameters']:,} | {card['vocabulary']:,} | {card['tokens']:,} | "
-            f"{card['corpus'] if card['tokens'] else 'none'} | {own:.3f} | {card['held_out']['mix']['nats_per_byte']:.3f} |"
+            f"{corpus} | {own:.3f} | {mix:.3f} |"
         )
     return "\n".join(lines)
 
