@@ -3,8 +3,8 @@
 Given (F, beta) and the noise variance the law is linear in (R, E), up to terms of the order of the noise squared
 (relative residuals in the place of log residuals). So R and E are integrated out in closed form and only (log F, log
 beta, log variance) are sampled: by importance from a t distribution around the fit, moved once to the mean and
-covariance that it finds, then resampled (Rubin 1988). The prior is flat on R > 0 and on E >= 0 and flat within the bounds on log F
-and log beta, unless the law has normal priors.
+covariance that it finds, then resampled (Rubin 1988). The prior is flat on R > 0 and on E >= 0, and flat within the
+bounds on log F and log beta, unless the law has normal priors.
 """
 
 from __future__ import annotations

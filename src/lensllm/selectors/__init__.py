@@ -4,8 +4,20 @@ from lensllm.selectors.accept_then_stop import AcceptThenStop
 from lensllm.selectors.base import Selector
 from lensllm.selectors.lensllm import LensLLM
 from lensllm.selectors.model_size import ModelSize
+from lensllm.selectors.rectified_law import RectifiedLawSelector
 from lensllm.selectors.slope_growth import SlopeGrowth
 from lensllm.selectors.sub_tuning import SubTuning
+from lensllm.selectors.vanilla_law import VanillaLawSelector
 from lensllm.selectors.zero_shot import ZeroShot
 
-__all__ = ["AcceptThenStop", "LensLLM", "ModelSize", "Selector", "SlopeGrowth", "SubTuning", "ZeroShot"]
+__all__ = [
+    "AcceptThenStop",
+    "LensLLM",
+    "ModelSize",
+    "RectifiedLawSelector",
+    "Selector",
+    "SlopeGrowth",
+    "SubTuning",
+    "VanillaLawSelector",
+    "ZeroShot",
+]

@@ -1,61 +1,161 @@
-"""The default selector: shared growth of log-log slopes, with calibrated joint uncertainty."""
+"""The default selector: growing slopes and the law together, with calibrated joint uncertainty."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from lensllm.curves import Curves
+from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
+from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors.base import Selector, check
-from lensllm.selectors.slope_growth import (
-    clipped,
-    last_points,
-    log_points,
-    recent_mean,
-    shared_growth,
-    slopes_per_doubling,
-)
+from lensllm.selectors.growth import LogCurves, Slopes, extrapolate
 
-PRIOR_SLOPE = 0.05
-PRIOR_SLOPE_SD = 0.03
-COMMON_SD = 0.012
-OWN_SD = 0.012
+ORIGINS = 4
+LEAST_POINTS = 3
+NO_SLOPE_SD = 0.03
+READING_SD = 0.005
+LARGEST_LOG = 300.0
+
+
+@dataclass(frozen=True)
+class ErrorScale:
+    """Standard deviation of one part of the log forecast error: sd * doublings^exponent.
+
+    Attributes:
+        sd: per doubling, before anything is known of the task.
+        degrees: how many hindcasts the prior is worth (scaled inverse chi-squared).
+        exponent: growth with the number of doublings ahead.
+        inflation: true errors over hindcast errors: a task's later doublings are less like its first.
+    """
+
+    sd: float
+    degrees: float
+    exponent: float
+    inflation: float = 1.0
+
+    def draw(self, mean_square: float, count: float, draws: int, rng: np.random.Generator) -> Floats:
+        """Posterior draws of sd, shape (draws, 1), after `count` hindcasts with this mean square per doubling."""
+        degrees = self.degrees + count
+        square = self.degrees * self.sd**2 + count * mean_square
+        return self.inflation * np.sqrt(square / rng.chisquare(degrees, (draws, 1)))
+
+
+COMMON = ErrorScale(sd=0.0072, degrees=2.0, exponent=1.5)
+OWN = ErrorScale(sd=0.0155, degrees=2.0, exponent=1.1)
+
+
+@dataclass(frozen=True)
+class Hindcast:
+    """Mean squares per doubling of the common and the own errors of a task's past, from so many origins."""
+
+    common: float
+    own: float
+    origins: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a forecast is made of: log mean, doublings ahead, whether a slope is known, all (K,), and the hindcast."""
+
+    mean: Floats
+    ahead: Floats
+    sloped: np.ndarray
+    hindcast: Hindcast
 
 
 class LensLLM(Selector):
-    """Slopes in log-log with one growth shared by all candidates, and joint samples of the final loss.
+    """Forecast log L as 3/4 growing slopes + 1/4 rectified law, and how wrong both can be together.
 
-    The forecast error is kept in two parts: one common to all candidates, whose standard deviation grows as n^1.5
-    with n doublings left (an integrated random walk of the slope) and which cannot change the ranking, and one of each
-    candidate.
+    The slopes (`growth.extrapolate`): the pool's mean slope and its coupling to the level grow linearly with log D, as
+    they do in the pre-power phase of Zeng et al. 2025; what a candidate's own slope has beyond that persists. The law:
+    L(D) = B / (D_l + D^beta) + E, maximum a posteriori, for candidates with enough points; it knows that curves
+    flatten.
+
+    The forecast error has two parts. The common part moves all candidates alike; its standard deviation grows as n^1.5
+    with n doublings ahead, as that of a slope that drifts at random, and it changes no ranking. The own part grows as
+    n^1.1 and decides P(best). The scale of each comes from the task's own hindcasts (hide the last sizes and forecast
+    them) with a prior from the published curves. `lensllm bench published` shows how the constants were chosen.
 
     Args:
+        law_weight: weight of the law, between 0 and 1.
+        lag_weight: weight of a slope one doubling older than another.
+        common: prior of the common error.
+        own: prior of each candidate's own error.
         draws: number of joint samples.
         seed: of the samples.
     """
 
     name = "lensllm"
 
-    def __init__(self, draws: int = 2000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        law_weight: float = 0.25,
+        lag_weight: float = 0.5,
+        common: ErrorScale = COMMON,
+        own: ErrorScale = OWN,
+        draws: int = 2000,
+        seed: int = 0,
+    ) -> None:
+        self.law_weight = law_weight
+        self.lag_weight = lag_weight
+        self.common = common
+        self.own = own
         self.draws = draws
         self.seed = seed
 
     def forecast(self, curves: Curves, target_size: float) -> Forecast:
         """Forecast all candidates together."""
         check(curves, target_size)
-        x, y = log_points(curves)
-        last, n = last_points(x, y, target_size)
-        slopes = clipped(slopes_per_doubling(x, y))
-        points = np.isfinite(slopes).sum(axis=1)
-        own = recent_mean(slopes)
-        pooled = own[points > 0].mean() if points.any() else PRIOR_SLOPE
-        own = np.where(points > 0, own, pooled)
-        growth = shared_growth(slopes, n.max(initial=1.0, where=np.isfinite(n)))
-        mean = last - n * growth * own
-        reach = np.abs(n)
-        common = COMMON_SD * reach**1.5
-        alone = np.hypot(OWN_SD * reach, np.where(points > 0, PRIOR_SLOPE_SD / (1 + points), PRIOR_SLOPE_SD) * reach)
+        parts = self.parts(curves, target_size)
+        samples = np.exp(np.clip(self.sample(parts), -LARGEST_LOG, LARGEST_LOG))
+        return Forecast(curves.candidates, target_size, np.exp(parts.mean), samples)
+
+    def parts(self, curves: Curves, target_size: float) -> Parts:
+        """The point forecast and the hindcast, before any sampling."""
+        logs = LogCurves.of(curves)
+        x = float(np.log2(target_size))
+        ahead = np.abs(x - logs.last[0])
+        return Parts(self._points(logs, np.array([x]))[:, 0], ahead, Slopes.of(logs).any, self._hindcast(logs))
+
+    def sample(self, parts: Parts) -> Floats:
+        """Joint samples of the log losses, shape (draws, K)."""
         rng = np.random.default_rng(self.seed)
+        past, k = parts.hindcast, int(np.isfinite(parts.mean).sum())
+        common = self.common.draw(past.common, past.origins, self.draws, rng) * parts.ahead**self.common.exponent
+        own = self.own.draw(past.own, past.origins * (1 - 1 / max(k, 1)), self.draws, rng)
+        unknown = np.where(parts.sloped, 0.0, NO_SLOPE_SD * parts.ahead)
+        own = np.sqrt((own * parts.ahead**self.own.exponent) ** 2 + unknown**2 + READING_SD**2)
         shared = rng.standard_normal((self.draws, 1))
-        samples = mean + common * shared + alone * rng.standard_normal((self.draws, len(mean)))
-        return Forecast(curves.candidates, target_size, np.exp(mean), np.exp(samples))
+        return np.asarray(parts.mean + common * shared + own * rng.standard_normal((self.draws, parts.mean.size)))
+
+    def _points(self, logs: LogCurves, x: Floats) -> Floats:
+        """Log losses at each x, shape (K, len(x))."""
+        slopes = np.stack([extrapolate(logs, float(at), self.lag_weight) for at in x], axis=1)
+        if self.law_weight == 0 or not logs.x.size:
+            return slopes
+        law = RectifiedLaw(prior=Prior(), starts=1).fit(2**logs.x, np.exp(logs.y))
+        fitted = np.log(law.predict(2**x))
+        return np.where(np.isfinite(fitted), (1 - self.law_weight) * slopes + self.law_weight * fitted, slopes)
+
+    def _hindcast(self, logs: LogCurves) -> Hindcast:
+        """Errors of the same forecast made earlier: each of the last four sizes with three before it is an origin."""
+        common: list[float] = []
+        own: list[float] = []
+        spare = 0
+        origins = 0
+        for columns in range(max(LEAST_POINTS, logs.x.size - ORIGINS), logs.x.size):
+            past = logs.up_to(columns)
+            sloped = np.isfinite(past.y).sum(axis=1) >= 2
+            before = len(common)
+            errors = self._points(past, logs.x[columns:]) - logs.y[:, columns:]
+            for error, x in zip(errors.T, logs.x[columns:], strict=True):
+                error = error[np.isfinite(error) & sloped]
+                if error.size:
+                    ahead = float(x - past.x[-1])
+                    common.append(error.mean() ** 2 / ahead ** (2 * self.common.exponent))
+                    own.append(((error - error.mean()) ** 2).sum() / ahead ** (2 * self.own.exponent))
+                    spare += error.size - 1
+            origins += len(common) > before
+        return Hindcast(float(np.mean(common)) if common else 0.0, sum(own) / max(spare, 1), origins)

@@ -1,0 +1,220 @@
+"""How log-log slopes grow with the data: shared structure of all candidates, each candidate's own part kept.
+
+Everything is in x = log2(examples) and y = log(loss), so a slope is the fall of the log loss per doubling. Candidates
+need not be measured at the same sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lensllm.curves import Curves, Floats
+
+CLIP = 3.0
+JUMP_BELIEVED = 0.5
+GROWTH_BOUNDS = (0.7, 2.0)
+LEVEL_RIDGE = 0.04
+FURTHEST = 50.0
+PRIOR_SLOPE = 0.05
+
+
+@dataclass(frozen=True)
+class LogCurves:
+    """x, shape (S,), and y, shape (K, S), NaN where not measured; sizes of 0 and losses of 0 or less are left out."""
+
+    x: Floats
+    y: Floats
+
+    @classmethod
+    def of(cls, curves: Curves) -> LogCurves:
+        """The fine-tuned part of the curves."""
+        tuned = curves.sizes > 0
+        losses = curves.losses[:, tuned]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            y = np.log(losses)
+        return cls(np.log2(curves.sizes[tuned]), np.where(np.isfinite(y), y, np.nan))
+
+    def up_to(self, columns: int) -> LogCurves:
+        """The first columns alone."""
+        return LogCurves(self.x[:columns], self.y[:, :columns])
+
+    @property
+    def last(self) -> tuple[Floats, Floats]:
+        """x and y of each candidate's last measured point, NaN without any, shapes (K,)."""
+        measured = np.isfinite(self.y)
+        if not self.x.size:
+            return np.full(len(self.y), np.nan), np.full(len(self.y), np.nan)
+        at = self.x.size - 1 - measured[:, ::-1].argmax(axis=1)
+        y = self.y[np.arange(len(self.y)), at]
+        return np.where(np.isfinite(y), self.x[at], np.nan), y
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Falls of y per doubling between neighbouring measured points, shape (K, S - 1), in the later point's column.
+
+    `at` is where each lies on x (the middle of the step) and `width` how many doublings the step spans.
+    """
+
+    value: Floats
+    at: Floats
+    width: Floats
+
+    @classmethod
+    def of(cls, curves: LogCurves) -> Slopes:
+        """The slopes between neighbouring measured points."""
+        k, s = curves.y.shape
+        value, at, width = (np.full((k, max(s - 1, 0)), np.nan) for _ in range(3))
+        for row in range(k):
+            points = np.flatnonzero(np.isfinite(curves.y[row]))
+            x, y, columns = curves.x[points], curves.y[row, points], points[1:] - 1
+            value[row, columns] = -np.diff(y) / np.diff(x)
+            at[row, columns] = (x[1:] + x[:-1]) / 2
+            width[row, columns] = np.diff(x)
+        return cls(value, at, width)
+
+    def clipped(self) -> Slopes:
+        """Slopes within 3 pooled robust standard deviations of their running median of five.
+
+        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all.
+        """
+        if self.value.shape[1] < 3:
+            return self
+        padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
+        windows = np.ma.masked_invalid(np.stack([padded[:, i : i + self.value.shape[1]] for i in range(5)]))
+        median = np.ma.filled(np.ma.median(windows, axis=0), np.nan)
+        off = np.abs(self.value - median)
+        spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
+        if spread == 0:
+            return self
+        return Slopes(np.clip(self.value, median - CLIP * spread, median + CLIP * spread), self.at, self.width)
+
+    @property
+    def any(self) -> np.ndarray:
+        """Which candidates have a slope, shape (K,)."""
+        return np.asarray(np.isfinite(self.value).any(axis=1))
+
+    def recent(self, lag_weight: float) -> tuple[Floats, Floats]:
+        """Each candidate's mean slope and where it lies on x, weights lag_weight^doublings back, shapes (K,)."""
+        seen = np.isfinite(self.value)
+        newest = np.where(seen, self.at, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+        weight = np.where(seen, lag_weight ** np.where(seen, newest - self.at, 0.0), 0.0)
+        total = np.where(self.any, weight.sum(axis=1), np.nan)
+        return (
+            np.where(seen, weight * self.value, 0.0).sum(axis=1) / total,
+            np.where(seen, weight * self.at, 0.0).sum(axis=1) / total,
+        )
+
+
+def levels(y: Floats) -> tuple[Floats, Floats]:
+    """Additive fit y_it = column_t + candidate_i over what was measured: column means, shape (S,), and deviations.
+
+    The deviation of a point is y_it - column_t, shape (K, S). With nothing missing a column is its plain mean; with
+    candidates dropped along the way it stays the mean that all candidates would have.
+    """
+    seen = np.isfinite(y)
+    filled = np.where(seen, y, 0.0)
+    candidate = np.zeros(len(y))
+    column = np.zeros(y.shape[1])
+    for _ in range(1 if seen.all() else 100):
+        column = (filled - seen * candidate[:, None]).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+        candidate = (filled - seen * column).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+        candidate -= candidate.mean()
+    return column, y - column
+
+
+def trend(x: Floats, values: Floats, weight: Floats) -> float:
+    """Least-squares slope of values on x; 0 with fewer than three points."""
+    if np.count_nonzero(weight) < 3:
+        return 0.0
+    center = weight @ x / weight.sum()
+    return float(weight @ ((x - center) * values) / (weight @ (x - center) ** 2))
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The shared part of all slopes: at x a candidate with level l above the pool falls by `mean(x) + coupling(x) l`.
+
+    `mean` and `coupling` are lines: value at `center` and gradient per doubling.
+    """
+
+    center: float
+    mean: float
+    mean_gradient: float
+    coupling: float
+    coupling_gradient: float
+
+    @classmethod
+    def fit(cls, curves: LogCurves, slopes: Slopes, lag_weight: float) -> Growth:
+        """Regress the slopes of every column on the candidates' levels there, then a line through the columns.
+
+        The lines have the gradient of all columns and pass through the recency-weighted mean. The coupling of a column
+        is shrunk (ridge 0.04: a slope noise of 0.01 against couplings of 0.05), which matters with few candidates.
+        """
+        _, level = levels(curves.y)
+        x, intercepts, couplings = [], [], []
+        for column in range(slopes.value.shape[1]):
+            seen = np.isfinite(slopes.value[:, column])
+            if not seen.any():
+                continue
+            d, start = slopes.value[seen, column], _start_levels(level, curves.y, column)[seen]
+            middle = start.mean()
+            coupling = (start - middle) @ (d - d.mean()) / ((start - middle) @ (start - middle) + LEVEL_RIDGE)
+            x.append(slopes.at[seen, column].mean())
+            intercepts.append(d.mean() - coupling * middle)
+            couplings.append(coupling)
+        if not x:
+            return cls(0.0, PRIOR_SLOPE, 0.0, 0.0, 0.0)
+        at, ones = np.array(x), np.ones(len(x))
+        weight = lag_weight ** (at[-1] - at)
+        weight /= weight.sum()
+        a, c = np.array(intercepts), np.array(couplings)
+        return cls(weight @ at, weight @ a, trend(at, a, ones), weight @ c, trend(at, c, ones))
+
+    def slope(self, x: Floats, level: Floats) -> Floats:
+        """The shared slope at x of candidates at these levels; the mean grows by no more than 0.7 to 2 times."""
+        mean = self.mean + self.mean_gradient * (x - self.center)
+        mean = np.clip(mean, GROWTH_BOUNDS[0] * self.mean, GROWTH_BOUNDS[1] * self.mean) if self.mean > 0 else self.mean
+        return np.asarray(mean + (self.coupling + self.coupling_gradient * (x - self.center)) * level)
+
+
+def _start_levels(level: Floats, y: Floats, column: int) -> Floats:
+    """Level of each candidate at the last measured point up to this column, shape (K,)."""
+    measured = np.isfinite(y[:, : column + 1])
+    at = column - measured[:, ::-1].argmax(axis=1)
+    return level[np.arange(len(level)), at]
+
+
+def extrapolate(curves: LogCurves, x: float, lag_weight: float) -> Floats:
+    """Log losses at x: last level minus doublings left times the slope expected half way, shape (K,).
+
+    The slope is the shared one at the candidate's level plus what the candidate's own recent slope has beyond it. Half
+    of a jump at the last point that the clipping does not believe is taken back: one point cannot tell a reading error
+    from a change of level. Within what was measured, the points are joined by straight lines.
+    """
+    if not curves.x.size:
+        return np.full(len(curves.y), np.nan)
+    raw = Slopes.of(curves)
+    slopes = raw.clipped()
+    x_last, y_last = curves.last
+    growth = Growth.fit(curves, slopes, lag_weight)
+    level = np.where(np.isfinite(y_last), _start_levels(levels(curves.y)[1], curves.y, curves.x.size - 1), 0.0)
+    own, own_at = slopes.recent(lag_weight)
+    half_way = (x_last + x) / 2
+    slope = growth.slope(half_way, level) + np.where(slopes.any, own - growth.slope(own_at, level), 0.0)
+    forecast = y_last + (1 - JUMP_BELIEVED) * _jump(raw, slopes) - (x - x_last) * slope
+    for row in np.flatnonzero(x <= x_last):
+        seen = np.isfinite(curves.y[row])
+        forecast[row] = np.interp(x, curves.x[seen], curves.y[row, seen])
+    return np.clip(forecast, y_last - FURTHEST, y_last + FURTHEST)
+
+
+def _jump(raw: Slopes, clipped: Slopes) -> Floats:
+    """How far the last point fell beyond what clipping believes, shape (K,)."""
+    if not raw.value.shape[1]:
+        return np.zeros(len(raw.value))
+    rows, newest = np.arange(len(raw.value)), raw.value.shape[1] - 1 - np.isfinite(raw.value)[:, ::-1].argmax(axis=1)
+    beyond = (raw.value - clipped.value)[rows, newest] * raw.width[rows, newest]
+    return np.where(np.isfinite(beyond), beyond, 0.0)
