@@ -56,10 +56,12 @@ def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
     RelAcc = (worst - chosen) / (worst - best) (Lin et al. 2024), over the candidates whose truth is known.
 
     Returns:
-        `best`, `rel_acc`, `rank_of_chosen` and `candidates`, their number. A chosen candidate whose truth is not
-        known is passed over for the next in the ranking.
+        `best`, `rel_acc`, `rank_of_chosen` and `candidates`, their number. The loss of a model taken as it came is
+        what was measured; a candidate whose truth is not known is passed over for the next in the ranking.
     """
-    chosen = next(losses[row.candidate] for row in selection.ranking if row.candidate in losses)
+    untouched = {row.candidate: row.forecast for row in selection.ranking if row.candidate.endswith(NOT_TUNED)}
+    known = losses | untouched
+    chosen = next(known[row.candidate] for row in selection.ranking if row.candidate in known)
     order = sorted(losses, key=losses.__getitem__)
     best, worst = losses[order[0]], losses[order[-1]]
     return {
@@ -83,5 +85,5 @@ def measure_truth(models: Sequence[str], output_dir: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    truth = measure_truth(zoo.model_names(), Path("out/truth"))
+    truth = measure_truth(zoo.model_names(), Path("out/study") / TASK)
     Path(__file__).with_name(TRUTH).write_text(json.dumps(truth, indent=2) + "\n")

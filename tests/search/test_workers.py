@@ -1,14 +1,13 @@
 import os
+import shutil
 import signal
 import time
-from pathlib import Path
 from threading import Thread
 
 import psutil
 import pytest
 
 from lensllm.candidates import find_candidate
-from lensllm.errors import InputError
 from lensllm.search.workers import Job, Setting, run_jobs
 from lensllm.store import Store
 from lensllm.tasks import read_task
@@ -40,9 +39,11 @@ def test_a_killed_worker_loses_its_run_and_no_other(setting, model_folders):
         while not killed:
             running = Store(setting.folder).running()
             if ("gpt", 100) in running:
-                [row] = Store(setting.folder)._connection.execute(
-                    "SELECT owner_pid FROM runs WHERE status = 'running' AND candidate = 'gpt'"
-                ).fetchall()
+                [row] = (
+                    Store(setting.folder)
+                    ._connection.execute("SELECT owner_pid FROM runs WHERE status = 'running' AND candidate = 'gpt'")
+                    .fetchall()
+                )
                 os.kill(row[0], signal.SIGKILL)
                 killed.append(row[0])
             time.sleep(0.002)
@@ -65,16 +66,14 @@ def test_no_process_is_left_behind(setting, model_folders):
     assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_an_error_in_a_run_is_its_record(setting, model_folders, tmp_path, monkeypatch):
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    for file in Path(model_folders["gpt"]).iterdir():
-        (broken / file.name).write_bytes(file.read_bytes())
-    candidate = find_candidate(str(broken))
-    assert candidate.fingerprint
+def test_an_error_in_a_run_is_its_record_and_the_others_go_on(setting, model_folders, tmp_path):
+    broken = shutil.copytree(model_folders["gpt"], tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(InputError, match="broken cannot be loaded"):
-        list(run_jobs([Job(candidate, 0)], setting, 1, lambda job, run: []))
+    jobs = [Job(find_candidate(str(folder)), 0) for folder in (broken, model_folders["llama"])]
+    runs = {run.candidate: run for run in run_jobs(jobs, setting, 1, lambda job, run: [])}
+    assert runs["broken"].status == "failed"
+    assert "broken cannot be loaded" in runs["broken"].error
+    assert runs["llama"].status == "done"
 
 
 def test_the_key_follows_everything_that_changes_the_result(setting, model_folders, tmp_path):

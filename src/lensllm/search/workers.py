@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import multiprocessing
 import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -112,7 +112,7 @@ class _Worker:
             self._process.start()
             far_end.close()
         self.job = job
-        self._pipe.send(job)
+        self._pipe.send((job, self._setting.key(job)))
 
     def take(self) -> tuple[Job, Run | InputError]:
         """The job and its outcome; a failed run if the process died over it."""
@@ -147,31 +147,28 @@ def _serve(pipe: Connection, setting: Setting) -> None:
     transformers.logging.disable_progress_bar()
     store = Store(setting.folder)
     benches: dict[str, Bench] = {}
-    while True:
-        try:
-            job: Job = pipe.recv()
-        except EOFError:
-            return
-        bench = benches.setdefault(job.candidate.name, Bench(job.candidate, setting.task, setting.protocol))
-        make = partial(_make, bench, job)
-        try:
-            outcome: Run | InputError = store.once(
-                setting.key(job), setting.task.name, job.candidate.name, job.examples, make
-            )
-        except InputError as error:
-            outcome = error
-        pipe.send(outcome)
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            job, key = pipe.recv()
+            bench = benches.setdefault(job.candidate.name, Bench(job.candidate, setting.task, setting.protocol))
+            make = partial(_make, bench, job)
+            try:
+                outcome: Run | InputError = store.once(key, setting.task.name, job.candidate.name, job.examples, make)
+            except InputError as error:
+                outcome = error
+            pipe.send(outcome)
 
 
 def _make(bench: Any, job: Job) -> Run:
-    """The run; whatever goes wrong in it, but for bad input, is its record and not the end of the others."""
+    """The run; what goes wrong in it is its record and not the end of the others, but for examples that do not fit."""
     from lensllm.tuning.fine_tune import fine_tune
 
+    bench.encode()
     try:
         return fine_tune(bench, job.examples, job.learning_rate)
-    except InputError:
-        raise
+    except InputError as error:
+        return Run(job.candidate.name, job.examples, "failed", error=str(error))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        return Run(job.candidate.name, job.examples, "failed", error=reason, nats_per_byte=math.nan)
+        return Run(job.candidate.name, job.examples, "failed", error=reason)

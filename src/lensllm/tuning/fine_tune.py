@@ -61,6 +61,15 @@ class Bench:
                 raise InputError(f"{self.task.name}, {name} split: {error}") from error
         return self._encoded[name]
 
+    def encode(self) -> None:
+        """Encode all splits, so that an example that does not fit is found before anything is trained.
+
+        Raises:
+            InputError: naming the split, the example and the model.
+        """
+        for name in ("test", "validation", "train"):
+            self.split(name)
+
     def meter(self, model: PreTrainedModel) -> FlopMeter:
         """A meter at 0 for the candidate's model, which is counted only once."""
         self._meter = self._meter or FlopMeter(model)

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from lensllm.tasks.encode import Encoded, collate
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.loss import counted, token_nats
 from lensllm.tuning.protocol import Protocol
 
+SORTED_STEPS = 8
+
 
 class Diverged(ArithmeticError):
     """The training loss became infinite or not a number."""
+
+
+class ByLength(Sampler[int]):
+    """Examples in random order, sorted by length within every `SORTED_STEPS` steps.
+
+    transformers' own `group_by_length` sorts within as many steps as the data allow, which would train small and
+    large subsets differently.
+    """
+
+    def __init__(self, lengths: list[int], step: int, order: torch.Generator) -> None:
+        self.lengths, self.step, self.order = lengths, step, order
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(get_length_grouped_indices(self.lengths, self.step, SORTED_STEPS, self.order))
 
 
 class CompletionTrainer(Trainer):
@@ -74,7 +93,7 @@ class CompletionTrainer(Trainer):
         lengths = [len(example.input_ids) + len(example.labels) for example in self.train_dataset]
         order = torch.Generator().manual_seed(self.args.seed)
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(step, lengths=lengths, generator=order)
+        return ByLength(lengths, step, order)
 
     def compute_loss(
         self,
