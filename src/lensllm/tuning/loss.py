@@ -96,7 +96,7 @@ def evaluate(
     """
     model.eval()
     device = model.device
-    order = sorted(range(len(examples)), key=lambda i: (len(examples[i].input_ids), len(examples[i].labels)))
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids) + len(examples[i].labels))
     nats, n_bytes = [], []
     tokens = 0
     for start in range(0, len(order), batch_size):

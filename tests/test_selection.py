@@ -1,0 +1,55 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lensllm.curves import Curves
+from lensllm.demo import compare
+from lensllm.forecast import Forecast
+from lensllm.selection import Selection, rank
+from lensllm.tuning.run import Run
+
+LOSSES = np.array([[2.0, 1.5, 1.2], [1.0, 0.99, 0.98], [np.nan, 1.4, np.nan]])
+CURVES = Curves(("a", "b", "<c>"), np.array([0, 50, 100]), LOSSES, pd.DataFrame(index=["a", "b", "<c>"]))
+RUNS = [Run(name, 50, "done", flops=10.0, parameters=7) for name in CURVES.candidates]
+
+
+@pytest.fixture
+def selection():
+    samples = np.array([[0.5, 0.9, 1.3]] * 3 + [[1.1, 1.2, 1.3]])
+    forecast = Forecast(CURVES.candidates, 800, samples.mean(axis=0), samples)
+    ranking, joint = rank(CURVES, forecast, RUNS)
+    return Selection("t", 800, ranking, CURVES, joint, (forecast,), 30.0, 300.0, 1.0, "the end")
+
+
+def test_the_untouched_model_is_a_candidate_of_its_own(selection):
+    names = [row.candidate for row in selection.ranking]
+    assert names == ["a", "b", "b (not fine-tuned)", "<c>"]
+    assert [row.p_best for row in selection.ranking] == [0.75, 0, 0.25, 0]
+    untouched = selection.ranking[2]
+    assert (untouched.forecast, untouched.interval, untouched.measured) == (1.0, (1.0, 1.0), {0: 1.0})
+    assert sum(row.flops for row in selection.ranking) == 30
+    assert selection.ranking[3].measured == {50: 1.4}
+
+
+def test_the_sentence_says_what_to_do(selection):
+    assert selection.sentence.startswith("Fine-tune a on all 800 examples: forecast loss 0.650 nats/byte")
+    assert "with probability 75%; the one to doubt it for is b (not fine-tuned) (25%)" in selection.sentence
+    assert "10.0% of the compute" in selection.sentence
+
+
+def test_not_fine_tuning_can_be_the_answer():
+    forecast = Forecast(CURVES.candidates, 800, [1.1, 1.2, 1.3], [[1.1, 1.2, 1.3]])
+    ranking, joint = rank(CURVES, forecast, RUNS)
+    selection = Selection("t", 800, ranking, CURVES, joint, (forecast,), 30.0, 300.0, 1.0, "the end")
+    assert selection.sentence.startswith("Do not fine-tune: use b as it is")
+    assert compare(selection, {"a": 1.1, "b": 0.9, "<c>": 1.3})["rank_of_chosen"] == 2
+
+
+def test_a_notebook_shows_names_as_text(selection):
+    assert "&lt;c&gt;" in selection._repr_html_()
+    assert "<c>" not in selection._repr_html_()
+
+
+def test_the_choice_is_compared_with_the_truth(selection):
+    truth = compare(selection, {"a": 0.8, "b": 0.7, "<c>": 1.2})
+    assert truth == {"best": "b", "rel_acc": pytest.approx(0.8), "rank_of_chosen": 2, "candidates": 3}
