@@ -1,0 +1,73 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from lensllm.curves import Curves
+from lensllm.forecast import Forecast
+from lensllm.report import write_report
+from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
+from lensllm.selection import Selection, rank
+from lensllm.tuning.run import Run
+
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+def selection(names, losses, sizes=(0, 50, 100)):
+    curves = Curves(tuple(names), np.array(sizes), np.array(losses))
+    path = []
+    for size in (100, 400, 1600):
+        mean = np.nanmin(losses, axis=1) * (100 / size) ** 0.1
+        path.append(Forecast(curves.candidates, size, mean, mean * np.exp(np.linspace(-0.1, 0.1, 21))[:, None]))
+    runs = [Run(name, 50, "done", flops=1e9, parameters=10) for name in names]
+    ranking, joint = rank(curves, path[-1], runs)
+    failed = (Run(HOSTILE, 100, "diverged", error=HOSTILE),)
+    return Selection(HOSTILE, 1600, ranking, curves, joint, tuple(path), 3e9, 3e10, 5.0, "the end", failed)
+
+
+@pytest.fixture
+def hostile():
+    return selection([HOSTILE, "b"], [[2.0, 1.0, 0.9], [2.1, np.nan, 1.2]])
+
+
+def test_what_came_from_data_is_shown_as_text(hostile, tmp_path):
+    write_report(hostile, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<img" not in page
+    assert page.count("&lt;img") >= 4
+
+
+def test_every_measured_point_and_the_target_are_drawn(hostile):
+    figure = curves_figure(hostile.curves, hostile.path, "nats a byte")
+    points = {trace.name: list(zip(trace.x, trace.y, strict=True)) for trace in figure.data if trace.name}
+    assert points["b"] == [(100, 1.2)]
+    assert next(iter(points.values())) == [(50, 1.0), (100, 0.9)]
+    ends = [trace.x[-1] for trace in figure.data if trace.line.dash == "dot"]
+    assert ends == [1600, 1600]
+    assert figure.layout.shapes[0].x0 == 1600
+
+
+def test_axes_have_round_ticks_inside_their_range(hostile):
+    for axis in (
+        curves_figure(hostile.curves, hostile.path, "nats").layout.yaxis,
+        ranking_figure(hostile).layout.xaxis,
+    ):
+        low, high = 10 ** np.array(axis.range)
+        assert 2 <= len(axis.tickvals) <= 9
+        assert all(low <= tick <= high for tick in axis.tickvals)
+
+
+def test_the_costs_are_the_selections(hostile):
+    bars = [bar.x[0] for bar in cost_figure(hostile).data]
+    assert sum(bars[:-1]) == pytest.approx(2e9)
+    assert bars[-1] == 3e10
+
+
+@pytest.mark.parametrize("names", [["a"], [f"m{i}" for i in range(40)]])
+def test_one_candidate_or_many(names, tmp_path):
+    one = selection(names, [[2.0, 1.0, 0.9 + i / 100] for i in range(len(names))])
+    one.save(tmp_path)
+    write_report(one, tmp_path / "report.html")
+    rows = json.loads((tmp_path / "selection.json").read_text())["ranking"]
+    assert len(re.findall("<tr>|<tr class", (tmp_path / "report.html").read_text())) == 1 + len(rows)
