@@ -18,7 +18,8 @@ from lensllm.laws.posterior import resample
 NAMES = ("B", "F", "beta", "E")
 NOISE_PRIOR = (1.0, 0.005)
 CONSTANT = 1e-6
-CHUNK = 500
+FIT_CHUNK = 500
+SAMPLE_CHUNK = 16  # the proposals of so many curves stay in cache
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,14 @@ class Law(ABC):
         self._mean, self._precision = self._prior_of(scaled, seen)
         self._theta, self.noise_, self.log_rmse_ = np.full((n, 4), np.nan), np.full(n, np.nan), np.full(n, np.nan)
         self._theta_covariance = np.full((n, 4, 4), np.nan)
-        for rows in self._chunks():
+        for rows in self._chunks(FIT_CHUNK):
             self._fit_rows(rows)
         return self
 
-    def _chunks(self) -> Iterator[np.ndarray]:
+    def _chunks(self, size: int) -> Iterator[np.ndarray]:
         ok = np.flatnonzero(self.status_ == "ok")
-        for begin in range(0, ok.size, CHUNK):
-            yield ok[begin : begin + CHUNK]
+        for begin in range(0, ok.size, size):
+            yield ok[begin : begin + size]
 
     def _prior_of(self, y: Floats, seen: np.ndarray) -> tuple[Floats, Floats]:
         mean, precision = np.zeros((len(y), 4)), np.zeros((len(y), 4))
@@ -188,7 +189,7 @@ class Law(ABC):
     def _sample(self, draws: int, seed: int) -> Floats:
         rng = np.random.default_rng(seed)
         theta = np.full((draws, len(self._theta), 4), np.nan)
-        for rows in self._chunks():
+        for rows in self._chunks(SAMPLE_CHUNK):
             target = self._target(rows, self.noise_[rows], self._precision[rows])
             at, covariance = self._theta[rows], self._theta_covariance[rows]
             points = self._points.of(rows)

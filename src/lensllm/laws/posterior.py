@@ -104,12 +104,12 @@ def _variance(
 def _linear(points: Points, target: Target, proposal: Floats, variance: Floats) -> Linear:
     """Normal of (R, E) given (F, beta), and the evidence with both integrated out, E over E >= 0."""
     f, beta = np.exp(proposal[..., :1]), np.exp(proposal[..., 1:])
-    weight = (points.seen * np.exp(-points.y))[:, None]
-    a = (f + np.exp(beta * points.center[:, None, None])) / (f + np.exp(beta * points.x[:, None])) * weight
-    aa, ab, ay = (a * a).sum(-1), (a * weight).sum(-1), (a * points.seen[:, None]).sum(-1)
-    bb, by, yy = (
-        (u * v).sum(-1) for u, v in ((weight, weight), (weight, points.seen[:, None]), (points.seen[:, None],) * 2)
-    )
+    weight = points.seen * np.exp(-points.y)
+    a = (f + np.exp(beta * points.center[:, None, None])) / (f + np.exp(beta * points.x[:, None])) * weight[:, None]
+    aa = np.einsum("nms,nms->nm", a, a)
+    ab, ay = np.moveaxis(a @ np.stack([weight, points.seen], axis=-1), -1, 0)
+    bb, by, yy = (np.einsum("ns,ns->n", *pair)[:, None] for pair in
+                  ((weight, weight), (weight, points.seen), (points.seen, points.seen)))  # fmt: skip
     prior, floor = target.precision[:, E, None], target.mean[:, E, None]
     p11, p12, p22 = aa / variance, ab / variance, bb / variance + prior
     h1, h2 = ay / variance, by / variance + prior * floor

@@ -176,7 +176,8 @@ class Growth:
     def slope(self, x: Floats, level: Floats) -> Floats:
         """The shared slope at x of candidates at these levels; the mean grows by no more than 0.7 to 2 times."""
         mean = self.mean + self.mean_gradient * (x - self.center)
-        mean = np.clip(mean, GROWTH_BOUNDS[0] * self.mean, GROWTH_BOUNDS[1] * self.mean) if self.mean > 0 else self.mean
+        low, high = (bound * self.mean for bound in GROWTH_BOUNDS) if self.mean > 0 else (self.mean, self.mean)
+        mean = np.clip(mean, low, high)
         return np.asarray(mean + (self.coupling + self.coupling_gradient * (x - self.center)) * level)
 
 

@@ -1,0 +1,330 @@
+"""The published fine-tuning curves: every selector, task and budget, and all that `docs/evidence.md` says of them."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lensllm.benchmark import metrics
+from lensllm.benchmark.calibration import Case, PastErrors, calibrate, past_errors
+from lensllm.benchmark.speed import speed
+from lensllm.curves import Curves, Floats
+from lensllm.forecast import Forecast
+from lensllm.laws import Law, Prior, RectifiedLaw, VanillaLaw
+from lensllm.selectors import (
+    AcceptThenStop,
+    LensLLM,
+    ModelSize,
+    RectifiedLawSelector,
+    Selector,
+    SlopeGrowth,
+    SubTuning,
+    VanillaLawSelector,
+    ZeroShot,
+)
+
+TASKS = ("flan", "wmt19", "gigaword")
+TARGET = 1_638_400
+BUDGETS = (8, 16, 32, 64, 128, 256, 512)
+LEVELS = (0.5, 0.8, 0.9)
+LAW_WEIGHTS = (0.0, 0.1, 0.25, 0.5)
+LAG_WEIGHTS = (0.4, 0.5, 0.6)
+POINTS = (3, 4, 5)
+THRESHOLDS = (1, 2, 3, 4, 5)
+RESAMPLES = 400
+DOUBLING_TASKS = ("flan", "gigaword")
+DOUBLING_MODELS = (
+    "opt-350m", "opt-1.3b", "opt-6.7b", "t5-small", "t5-base", "Cerebras-GPT-256M", "Cerebras-GPT-1.3B", "mt5-base",
+    "mt5-large", "bart-base", "bart-large", "gpt2", "LaMini-GPT-124M", "LaMini-GPT-774M",
+)  # fmt: skip
+
+
+def load() -> dict[str, Curves]:
+    """The curves of 30 models on FLAN, WMT19 and Gigaword (Lin et al. 2024)."""
+    with as_file(files("lensllm.benchmark") / "published_curves") as folder:
+        return {task: Curves.read_csv(folder / f"{task}.csv") for task in TASKS}
+
+
+def selectors() -> dict[str, Selector]:
+    """Every method compared."""
+    return {
+        "lensllm": LensLLM(),
+        "slope_growth": SlopeGrowth(),
+        "accept_then_stop": AcceptThenStop(),
+        "accept_then_stop_k5_d1.5": AcceptThenStop(5, 1.5),
+        "rectified_law": RectifiedLawSelector(),
+        "rectified_law_map": RectifiedLawSelector(Prior()),
+        "vanilla_law": VanillaLawSelector(),
+        "sub_tuning": SubTuning(),
+        "zero_shot": ZeroShot(),
+        "model_size": ModelSize(),
+    }
+
+
+def run(json_file: str | Path | None = None, docs: str | Path | None = None) -> dict[str, Any]:
+    """Measure everything; write the JSON and, into a folder `docs`, the section of evidence.md and its figures."""
+    data = load()
+    forecasts = {
+        name: {(task, b): selector.forecast(data[task].up_to(TARGET / b), TARGET) for task in TASKS for b in BUDGETS}
+        for name, selector in selectors().items()
+    }
+    truth = {task: data[task].at(TARGET) for task in TASKS}
+    scores = {name: score(made, truth) for name, made in forecasts.items()}
+    left_out = leave_one_task_out(data)
+    result = {
+        "methods": {name: summary(table) for name, table in scores.items()},
+        "against_accept_then_stop": against(forecasts["lensllm"], forecasts["accept_then_stop"], truth),
+        "leave_one_task_out": left_out,
+        "calibration": calibration(data),
+        "one_doubling": one_doubling(data),
+        "in_sample": in_sample(data),
+        "ablation": ablation(data),
+        "speed": speed(data["flan"].sizes[1:], np.vstack([data[task].losses[:, 1:] for task in TASKS])),
+    }
+    if json_file is not None:
+        Path(json_file).write_text(json.dumps(result, indent=1) + "\n")
+    if docs is not None:
+        from lensllm.benchmark.evidence import write
+
+        write(result, forecasts, truth, Path(docs))
+    return result
+
+
+def score(made: dict[tuple[str, int], Forecast], truth: dict[str, Floats]) -> pd.DataFrame:
+    """One row a setting (task, budget), one column a metric."""
+    rows = []
+    for (task, budget), forecast in made.items():
+        row = {"task": task, "budget": budget}
+        for name in ("pear_corr", "rel_acc", "spearman", "top_1", "regret"):
+            row[name] = getattr(metrics, name)(forecast, truth[task])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summary(table: pd.DataFrame) -> dict[str, Any]:
+    """Means over all settings, by task and by budget, of every metric."""
+    return {
+        name.replace("pear_corr", "pearcorr"): {
+            "mean": float(table[name].mean()),
+            "by_task": {task: float(v) for task, v in table.groupby("task", sort=False)[name].mean().items()},
+            "by_budget": {f"1/{b}": float(v) for b, v in table.groupby("budget")[name].mean().items()},
+        }
+        for name in table.columns[2:]
+    }
+
+
+def against(
+    ours: dict[tuple[str, int], Forecast], theirs: dict[tuple[str, int], Forecast], truth: dict[str, Floats]
+) -> dict[str, Any]:
+    """Settings won, drawn and lost, and a bootstrap over the models of the difference of the means over settings."""
+    result: dict[str, Any] = {}
+    rng = np.random.default_rng(0)
+    models = len(truth[TASKS[0]])
+    resamples = [np.unique(rng.integers(0, models, models)) for _ in range(RESAMPLES)]
+    for name in ("pear_corr", "rel_acc"):
+        metric = getattr(metrics, name)
+        difference = np.array([metric(ours[key], truth[key[0]]) - metric(theirs[key], truth[key[0]]) for key in ours])
+        drawn = np.abs(difference) < 1e-9
+        boot = [
+            np.mean([metric(_of(ours[k], rows), truth[k[0]][rows]) - metric(_of(theirs[k], rows), truth[k[0]][rows])
+                     for k in ours])
+            for rows in resamples
+        ]  # fmt: skip
+        result[name.replace("pear_corr", "pearcorr")] = {
+            "won": int((~drawn & (difference > 0)).sum()),
+            "drawn": int(drawn.sum()),
+            "lost": int((~drawn & (difference < 0)).sum()),
+            "difference": float(difference.mean()),
+            "interval_95": [float(v) for v in np.quantile(boot, [0.025, 0.975])],
+        }
+    return result
+
+
+def _of(forecast: Forecast, rows: np.ndarray) -> Forecast:
+    names = tuple(forecast.candidates[row] for row in rows)
+    return Forecast(names, forecast.target_size, forecast.mean[rows], forecast.samples[:1, rows])
+
+
+def leave_one_task_out(data: dict[str, Curves]) -> dict[str, Any]:
+    """Settings chosen by the centred log RMSE on the other two tasks, then scored on the third."""
+    ours: dict[tuple[float, float], dict[tuple[str, int], Floats]] = {}
+    for lag in LAG_WEIGHTS:
+        slopes, law = (
+            {
+                (task, b): np.log(_point(LensLLM(weight, lag), data[task].up_to(TARGET / b)))
+                for task in TASKS
+                for b in BUDGETS
+            }
+            for weight in (0.0, 1.0)
+        )
+        for weight in LAW_WEIGHTS:
+            ours[weight, lag] = {key: (1 - weight) * slopes[key] + weight * law[key] for key in slopes}
+    ats = {
+        (k, delta): {
+            (task, b): np.log(AcceptThenStop(k, delta).forecast(data[task].up_to(TARGET / b), TARGET).mean)
+            for task in TASKS
+            for b in BUDGETS
+        }
+        for k in POINTS
+        for delta in THRESHOLDS
+    }
+    return {
+        "lensllm": _left_out(data, ours, ("law_weight", "lag_weight")),
+        "accept_then_stop": _left_out(data, ats, ("k", "delta")),
+    }
+
+
+def _point(selector: LensLLM, curves: Curves) -> Floats:
+    from lensllm.selectors.growth import LogCurves
+
+    return np.exp(selector.points(LogCurves.of(curves), np.array([np.log2(TARGET)]))[:, 0])
+
+
+def _left_out(
+    data: dict[str, Curves], made: dict[Any, dict[tuple[str, int], Floats]], names: tuple[str, str]
+) -> dict[str, Any]:
+    chosen, held = {}, {}
+    for task in TASKS:
+        others = [other for other in TASKS if other != task]
+
+        def off(key: Any, others: list[str] = others) -> float:
+            return float(
+                np.mean(
+                    [metrics.centred_rmse(made[key][t, b], data[t].at(TARGET)) ** 2 for t in others for b in BUDGETS]
+                )
+            )
+
+        best = min(made, key=off)
+        chosen[task] = dict(zip(names, best, strict=True))
+        held.update(
+            {
+                (task, b): Forecast(data[task].candidates, TARGET, np.exp(made[best][task, b]), made[best][task, b])
+                for b in BUDGETS
+            }
+        )
+    return {"chosen": chosen, **summary(score(held, {task: data[task].at(TARGET) for task in TASKS}))}
+
+
+def calibration(data: dict[str, Curves]) -> dict[str, Any]:
+    """Interval coverage and the scores of P(best), each task with error scales from the other two."""
+    selector = LensLLM()
+    past = {task: past_errors(data[task], selector) for task in TASKS}
+    cases = [
+        Case(task, selector.parts(data[task].up_to(TARGET / b), TARGET), np.log(data[task].at(TARGET)))
+        for task in TASKS
+        for b in BUDGETS
+    ]
+    by_task = {task: _calibration_of(task, past, cases) for task in TASKS}
+    common, own = calibrate(TASKS, past, cases)
+    covered = {f"{level:.0%}": [by_task[task]["coverage"][f"{level:.0%}"] for task in TASKS] for level in LEVELS}
+    return {
+        "by_task": by_task,
+        "coverage": {level: {"mean": float(np.mean(v)), "worst": min(v)} for level, v in covered.items()},
+        "defaults": {
+            "common": {"sd": common.sd, "inflation": common.inflation},
+            "own": {"sd": own.sd, "inflation": own.inflation},
+        },
+    }
+
+
+def _calibration_of(task: str, past: dict[str, PastErrors], cases: list[Case]) -> dict[str, Any]:
+    others = [other for other in TASKS if other != task]
+    common, own = calibrate(others, past, [case for case in cases if case.task != task])
+    selector = LensLLM(common=common, own=own)
+    mine = [case for case in cases if case.task == task]
+    truth = np.exp(mine[0].truth)
+    names = tuple(str(i) for i in range(truth.size))
+    made = [Forecast(names, TARGET, np.exp(case.parts.mean), np.exp(selector.sample(case.parts))) for case in mine]
+    rivals = {
+        "p_best": [forecast.p_best for forecast in made],
+        "uniform": [np.full(truth.size, 1 / truth.size)] * len(made),
+        "softmax": [_softmax(-forecast.mean) for forecast in made],
+    }
+    return {
+        "coverage": {
+            f"{level:.0%}": float(np.mean([metrics.coverage(f.samples, truth, level) for f in made]))
+            for level in LEVELS
+        },
+        "brier": {name: float(np.mean([metrics.brier(p, truth) for p in ps])) for name, ps in rivals.items()},
+        "log_score": {name: float(np.mean([metrics.log_score(p, truth) for p in ps])) for name, ps in rivals.items()},
+        "inflation": {"common": common.inflation, "own": own.inflation},
+    }
+
+
+def _softmax(values: Floats) -> Floats:
+    weights = np.exp(values - values.max())
+    return np.asarray(weights / weights.sum())
+
+
+def one_doubling(data: dict[str, Curves]) -> dict[str, Any]:
+    """R2 of forecasts one doubling ahead, over all 90 curves and over the 28 of the paper's 14 models."""
+    methods = {name: s for name, s in selectors().items() if name not in ("zero_shot", "model_size", "sub_tuning")}
+    result: dict[str, Any] = {}
+    for target in (TARGET // 2, TARGET):
+        result[str(target)] = {}
+        seen = {task: curves.up_to(target / 2) for task, curves in data.items()}
+        made = {name: {t: s.forecast(seen[t], target).mean for t in TASKS} for name, s in methods.items()}
+        made["last_3_slope"] = {task: _last_3_slope(seen[task], target) for task in TASKS}
+        for name, by_task in made.items():
+            every = [(by_task[t], data[t].at(target)) for t in TASKS]
+            few = [
+                (by_task[t][rows], data[t].at(target)[rows]) for t in DOUBLING_TASKS if (rows := _named(data[t])).size
+            ]
+            result[str(target)][name] = {
+                "r2_90": metrics.r2(*(np.concatenate(part) for part in zip(*every, strict=True))),
+                "r2_28": metrics.r2(*(np.concatenate(part) for part in zip(*few, strict=True))),
+            }
+    return result
+
+
+def _named(curves: Curves) -> np.ndarray:
+    return np.flatnonzero([name.split("/")[-1] in DOUBLING_MODELS for name in curves.candidates])
+
+
+def _last_3_slope(curves: Curves, target: float) -> Floats:
+    """The mean log-log slope of the last three points, extended."""
+    y, x = np.log(curves.losses[:, -3:]), np.log(curves.sizes[-3:])
+    return np.asarray(np.exp(y[:, -1] + (y[:, -1] - y[:, 0]) / (x[-1] - x[0]) * (np.log(target) - x[-1])))
+
+
+def in_sample(data: dict[str, Curves]) -> dict[str, Any]:
+    """Mean log-RMSE and R2 of each law over the 14 fine-tuned points of all 90 curves."""
+    sizes = data[TASKS[0]].sizes[1:]
+    losses = np.vstack([data[task].losses[:, 1:] for task in TASKS])
+    laws: dict[str, Law] = {
+        "vanilla": VanillaLaw(),
+        "rectified": RectifiedLaw(),
+        "rectified_map": RectifiedLaw(prior=Prior()),
+    }
+    result = {}
+    for name, law in laws.items():
+        law.fit(sizes, losses)
+        result[name] = {"log_rmse": float(law.log_rmse_.mean()), "r2": metrics.r2(law.predict(sizes), losses)}
+    return result
+
+
+def ablation(data: dict[str, Curves]) -> dict[str, Any]:
+    """Points to fit x stopping threshold of Accept-then-Stop: both metrics of every task and budget."""
+    result: dict[str, Any] = {}
+    for k in POINTS:
+        for delta in THRESHOLDS:
+            made = {
+                (task, b): AcceptThenStop(k, delta).forecast(data[task].up_to(TARGET / b), TARGET)
+                for task in TASKS
+                for b in BUDGETS
+            }
+            table = score(made, {task: data[task].at(TARGET) for task in TASKS})
+            result[f"gamma={k},tau={delta}"] = {
+                "pearcorr": float(table["pear_corr"].mean()),
+                "rel_acc": float(table["rel_acc"].mean()),
+                "settings": {
+                    f"{row.task} 1/{row.budget}": [round(row.pear_corr, 2), round(row.rel_acc, 2)]
+                    for row in table.itertuples()
+                },
+            }
+    return result
