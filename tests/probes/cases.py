@@ -116,7 +116,7 @@ def dense_gram(model: PreTrainedModel, batch: dict, output: str, seed: int = 0) 
         direction = torch.full((VOCABULARY,), VOCABULARY**-0.5)
     elif output == "token":
         signs = np.random.default_rng(seed).integers(0, 2, (1, VOCABULARY)) * 2 - 1
-        direction = torch.tensor(signs[0] / VOCABULARY**0.5)
+        direction = torch.tensor((signs[0] - signs[0].mean()) / VOCABULARY**0.5)
     rows = dense_gradients(model, batch, direction)
     return (rows @ rows.T).numpy()
 

@@ -3,9 +3,11 @@
     Theta(i, j) = <grad_theta f_i, grad_theta f_j>      (LensLLM, arXiv 2505.03793, equation 8)
 
 for three choices of f. `scalar`: the mean log-probability of an example's completion, one row an example. `token`: the
-logits at every completion token, averaged over the vocabulary, tr(Theta_ij) / V, by random directions xi in
-{-1, +1}^V / sqrt(V), whose inner products are unbiased (Hutchinson 1989). `pseudo`: the one direction of all ones,
-1 / sqrt(V) (the pseudo-NTK of Mohamadi, Bae, Sutherland 2023, arXiv 2206.12543).
+logits at every completion token, averaged over the vocabulary, tr(P Theta_ij P) / V, by random directions P xi, xi in
+{-1, +1}^V / sqrt(V), whose inner products are unbiased (Hutchinson 1989); P subtracts the mean over the vocabulary,
+because a shift common to all logits changes no probability and its kernel, large in trained models, would be noise.
+`pseudo`: the one direction of all ones, 1 / sqrt(V) (the pseudo-NTK of Mohamadi, Bae, Sutherland 2023, arXiv
+2206.12543), which is just that shift.
 """
 
 from __future__ import annotations
@@ -139,8 +141,9 @@ def kernel(
         vocabulary = log_probs.shape[-1] if log_probs.ndim == 2 else _vocabulary(model)
         like = next(iter(parameters.values()))
         if output == "token":
-            signs = random.integers(0, 2, (vectors, vocabulary)) * 2 - 1
-            directions = [torch.tensor(row / math.sqrt(vocabulary)).to(like) for row in signs]
+            signs = random.integers(0, 2, (vectors, vocabulary)) * 2.0 - 1
+            centred = (signs - signs.mean(1, keepdims=True)) / math.sqrt(vocabulary)
+            directions = [torch.tensor(row).to(like) for row in centred]
         elif output == "pseudo":
             directions = [like.new_full((vocabulary,), vocabulary**-0.5)]
         draws = grams(

@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 
 MOMENTUM = 0.9
 MOST_STEPS = 400
+PATIENCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def descend(
         trained: which rows to train on, shape (n,); none leaves the model as it is.
         weights: of the rows in every mean, shape (n,).
         watched: sets of rows to report.
-        most: steps at most; fewer once the first watched set has not improved for half of them.
+        most: steps at most; fewer once the first watched set was best a third of them ago.
         step: eta; 2 / (largest eigenvalue of K diag(w)) if None, the largest that descends for sure.
         momentum: of Nesterov's method.
 
@@ -168,7 +169,7 @@ def descend(
                 _loss(start[view] + blocks[name] @ alpha, targets[view], weights[view]) for name, view in views.items()
             ]
             history = [losses[0] for losses in found.values()]
-            if time >= 20 and time >= 2 * list(found)[int(np.argmin(history))]:
+            if time >= 12 and time >= PATIENCE * list(found)[int(np.argmin(history))]:
                 break
         residual = torch.softmax(own + gram @ alpha, -1)
         residual[torch.arange(len(rows)), own_targets] -= 1

@@ -1,0 +1,282 @@
+"""Time and peak memory of the kernel against plain per-row gradients, and what random projections change.
+
+    python benchmarks/kernel.py
+
+Every way runs in a fresh process of one thread on the same examples of the shipped task `define`; seconds are
+processor time of the best turn, memory is the peak above what the loaded model took. Plain ways: (i) one backward pass a
+row, gradients stored, one matrix product; (ii) torch.func.vmap(grad) over batches of rows, stored, one product. Numbers
+go to benchmarks/results/kernel.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+
+from lensllm.candidates import find_candidate
+from lensllm.candidates.load import load_model
+from lensllm.probes.kernel import kernel
+from lensllm.probes.kernel_curve import kernel_curve
+from lensllm.tasks import read_task
+from lensllm.tasks.encode import collate
+from lensllm.tuning.fine_tune import Bench, fine_tune
+from lensllm.tuning.protocol import Protocol
+
+RESULT = Path(__file__).parent / "results" / "kernel.json"
+MODEL, LLAMA, T5 = "gpt2-0.9m-glosses-1.5m", "llama-0.9m-mix-5m", "t5-0.9m-mix-5m"
+TASK, EXAMPLES, TOKENS, PROJECTION = "define", 100, 9, 24
+TURNS = 1
+
+
+def data(model: str, examples: int) -> list[dict[str, torch.Tensor]]:
+    """The first training examples, tokenised for a shipped model."""
+    bench = Bench(find_candidate(model), read_task(TASK), Protocol())
+    return [collate(bench.split("train")[:examples])]
+
+
+def random_model(layers: int, hidden: int) -> PreTrainedModel:
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=2048, n_layer=layers, n_embd=hidden, n_head=hidden // 32, n_positions=128, **ends)
+    ).eval()
+
+
+def plain_rows(model: PreTrainedModel, batches: list[dict], index: np.ndarray, output: str) -> list[tuple]:
+    """(inputs without padding, position of the logits, targets) of every row."""
+    batch, rows = batches[0], []
+    for example, position, _ in index:
+        mask = batch["attention_mask"][example].bool()
+        ids, labels = batch["input_ids"][example][mask], batch["labels"][example]
+        if output == "scalar":
+            labels = labels[mask]
+            rows.append((ids, (labels[1:] != -100).nonzero()[:, 0], labels[1:][labels[1:] != -100]))
+        else:
+            rows.append((ids[:position], torch.tensor([position - 1]), None))
+    return rows
+
+
+def value(logits: torch.Tensor, targets: torch.Tensor | None, direction: torch.Tensor) -> torch.Tensor:
+    if targets is None:
+        return (logits @ direction).sum()
+    return torch.log_softmax(logits, -1).gather(1, targets[:, None]).mean()
+
+
+def stored(model: PreTrainedModel, rows: list[tuple], direction: torch.Tensor) -> np.ndarray:
+    parameters = list(model.parameters())
+    gradients = torch.empty(len(rows), sum(p.numel() for p in parameters))
+    for row, (ids, places, targets) in enumerate(rows):
+        logits = model(input_ids=ids[None], logits_to_keep=places).logits[0]
+        found = torch.autograd.grad(value(logits, targets, direction), parameters)
+        torch.cat([g.flatten() for g in found], out=gradients[row])
+    return (gradients @ gradients.T).numpy()
+
+
+def vmapped(model: PreTrainedModel, rows: list[tuple], direction: torch.Tensor, batch: int = 32) -> np.ndarray:
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    gradients = torch.empty(len(rows), sum(p.numel() for p in parameters.values()))
+    model.config.pad_token_id = None  # a check for padding that vmap cannot trace
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+
+    def scalar(parameters: dict, ids: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        logits = torch.func.functional_call(model, (parameters, {}), (), {"input_ids": ids[None]}).logits[0]
+        if rows[0][2] is None:
+            return weight @ (logits @ direction)
+        return weight @ torch.log_softmax(logits, -1).gather(1, targets[:, None])[:, 0]
+
+    for start in range(0, len(rows), batch):
+        chunk = order[start : start + batch]
+        longest = len(rows[chunk[-1]][0])
+        ids, targets = torch.zeros(len(chunk), longest, dtype=torch.long), torch.zeros(len(chunk), longest).long()
+        weights = torch.zeros(len(chunk), longest)
+        for place, row in enumerate(chunk):
+            ids[place, : len(rows[row][0])] = rows[row][0]
+            weights[place, rows[row][1]] = 1 / len(rows[row][1])
+            if rows[row][2] is not None:
+                targets[place, rows[row][1]] = rows[row][2]
+        found = torch.func.vmap(torch.func.grad(scalar), in_dims=(None, 0, 0, 0))(parameters, ids, weights, targets)
+        gradients[chunk] = torch.cat([g.flatten(1) for g in found.values()], 1)
+    return (gradients @ gradients.T).numpy()
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def gemm_rate() -> float:
+    """Floating-point operations a second of one large single-precision product."""
+    a = torch.randn(1024, 8192)
+    return max(2 * 1024**2 * 8192 / seconds(lambda: a @ a.T) for _ in range(5))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def one(job: dict) -> dict:
+    """Run one way and tell its seconds and bytes; the Gram goes to a file for comparison."""
+    torch.set_num_threads(1)
+    tokens = job.get("tokens", TOKENS)
+    batches = data(job.get("data", MODEL), job["examples"])
+    model = random_model(*job["shape"]) if "shape" in job else load_model(find_candidate(job["model"]))
+    model.set_attn_implementation("eager" if job["way"] == "vmap(grad)" else "sdpa")
+    options = {"output": job["output"], "tokens": tokens, "projection": job.get("projection")}
+    result: dict = {}
+    if job["way"] == "ours":
+        base, start = resident(), time.process_time()
+        measured = kernel(model, batches, **options)
+        result = {"seconds": time.process_time() - start, "bytes": peak() - base, "rows": len(measured.gram)}
+        gram = measured.gram
+        if job.get("flops"):
+            with FlopCounterMode(display=False) as counter:
+                kernel(model, batches, **options)
+            result |= {"flops": counter.get_total_flops(), "gemm_rate": gemm_rate()}
+    else:
+        small = GPT2LMHeadModel(GPT2Config(vocab_size=2048, n_layer=1, n_embd=8, n_head=1, n_positions=128))
+        index = kernel(small, batches, job["output"], tokens=tokens).index
+        vocabulary = model.config.vocab_size
+        signs = np.random.default_rng(0).integers(0, 2, (1, vocabulary)) * 2 - 1
+        rows = plain_rows(model, batches, index, job["output"])
+        direction = torch.tensor((signs[0] - signs[0].mean()) / vocabulary**0.5, dtype=torch.float32)
+        base, start = resident(), time.process_time()
+        gram = (vmapped if job["way"] == "vmap(grad)" else stored)(model, rows, direction)
+        result = {"seconds": time.process_time() - start, "bytes": peak() - base, "rows": len(gram)}
+    np.save(job["gram"], gram)
+    return result | {"parameters": sum(p.numel() for p in model.parameters())}
+
+
+def run(turns: int = TURNS, **job: object) -> tuple[dict, np.ndarray]:
+    """The best of several turns in fresh processes."""
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "gram.npy")
+        for _ in range(turns):
+            command = [sys.executable, __file__, json.dumps({**job, "gram": path})]
+            results.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1]))
+        gram = np.load(path)
+    best = min(results, key=lambda r: r["seconds"])
+    return best | {"bytes": min(r["bytes"] for r in results)}, gram
+
+
+def speed() -> dict:
+    """Our ways and the plain ways, and ratios of the plain to ours."""
+    found: dict = {}
+    for output in ("token", "scalar"):
+        table, grams = {}, {}
+        for name, job in {
+            "one backward a row": {"way": "stored"},
+            "vmap(grad)": {"way": "vmap(grad)"},
+            "exact": {"way": "ours", "flops": True},
+            f"projected to {PROJECTION}": {"way": "ours", "projection": PROJECTION},
+        }.items():
+            table[name], grams[name] = run(model=MODEL, examples=EXAMPLES, output=output, **job)
+        first = table["one backward a row"]
+        for name, row in table.items():
+            row["times faster than one backward a row"] = first["seconds"] / row["seconds"]
+            row["part of its memory"] = row["bytes"] / first["bytes"]
+            norms = np.sqrt(np.diag(grams["one backward a row"]))
+            row["largest error"] = float(
+                (np.abs(grams[name] - grams["one backward a row"]) / np.outer(norms, norms)).max()
+            )
+        exact = table["exact"]
+        exact["times its own arithmetic"] = exact["seconds"] * exact["gemm_rate"] / exact["flops"]
+        found[output] = table
+        print(json.dumps({output: table}, indent=1), flush=True)
+    return found
+
+
+def growth() -> list[dict]:
+    """Exact and projected token kernels against the number of rows and of parameters (random weights)."""
+    found = []
+    for examples in (25, 50, 100, 200):
+        found.append(run(1, way="ours", model=MODEL, examples=examples, output="token")[0])
+        found.append(run(1, way="ours", model=MODEL, examples=examples, output="token", projection=PROJECTION)[0])
+    for layers, hidden in ((4, 256), (6, 512), (12, 832)):
+        for projection in (None, PROJECTION):
+            job = {"shape": (layers, hidden), "examples": 16, "output": "token", "projection": projection}
+            found.append(run(1, way="ours", **job)[0] | {"projection": projection})
+            print(json.dumps(found[-1]), flush=True)
+    return found
+
+
+def curve_change() -> list[dict]:
+    """Change of the kernel curve under projections and more random vectors, relative to the exact curve."""
+    found = []
+    torch.set_num_threads(1)
+    for name in (MODEL, LLAMA, T5):
+        model, batches = load_model(find_candidate(name)), data(name, 64)
+        exact = kernel(model, batches, tokens=8)
+        curve = kernel_curve(exact)
+        for projection in (8, 16, 24, 32, 48):
+            measured = kernel(model, batches, tokens=8, projection=projection)
+            change = np.abs(kernel_curve(measured).losses / curve.losses - 1)
+            found.append(
+                {
+                    "model": name,
+                    "projection": projection,
+                    "standard_error": measured.standard_error,
+                    "largest change of the kernel curve": float(change.max()),
+                }
+            )
+        for seed in (1, 2):
+            change = np.abs(kernel_curve(kernel(model, batches, tokens=8, seed=seed)).losses / curve.losses - 1)
+            found.append({"model": name, "other random vector": seed, "largest change": float(change.max())})
+        print(json.dumps(found[-7:], indent=1), flush=True)
+    return found
+
+
+def first_rung() -> list[dict]:
+    """Processor time of one candidate's probe and of its first rung, both from the loaded model on."""
+    found = []
+    torch.set_num_threads(1)
+    for name in (MODEL, T5, "gpt2-2.6m-mix-5m"):
+        model, batches = load_model(find_candidate(name)), data(name, 64)
+        bench = Bench(find_candidate(name), read_task(TASK), Protocol())
+        bench.split("train"), bench.split("test"), bench.split("validation")
+        row = {"model": name, "first rung": seconds(lambda bench=bench: fine_tune(bench, 50))}
+        for projection in (None, PROJECTION):
+            start = time.process_time()
+            measured = kernel(model, batches, tokens=8, projection=projection)
+            middle = time.process_time()
+            kernel_curve(measured)
+            row[f"kernel, projection {projection}"] = middle - start
+            row["kernel curve"] = time.process_time() - middle
+        found.append(row)
+        print(json.dumps(row), flush=True)
+    return found
+
+
+def main() -> None:
+    parts = {"speed": speed, "growth": growth, "curve_change": curve_change, "first_rung": first_rung}
+    wanted = sys.argv[1:] or list(parts)
+    known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for name in wanted:
+        known[name] = parts[name]()
+        RESULT.write_text(json.dumps(known, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
+        print(json.dumps(one(json.loads(sys.argv[1]))))
+    else:
+        main()
