@@ -3,9 +3,9 @@
     python benchmarks/kernel.py
 
 Every way runs in a fresh process of one thread on the same examples of the shipped task `define`; seconds are
-processor time of the best turn, memory is the peak above what the loaded model took. Plain ways: (i) one backward pass a
-row, gradients stored, one matrix product; (ii) torch.func.vmap(grad) over batches of rows, stored, one product. Numbers
-go to benchmarks/results/kernel.json.
+processor time of the best turn, memory is the peak above what the loaded model took. Plain ways: (i) one backward pass
+a row, gradients stored, one matrix product; (ii) torch.func.vmap(grad) over batches of rows, stored, one product.
+Numbers go to benchmarks/results/kernel.json.
 """
 
 from __future__ import annotations

@@ -38,8 +38,9 @@ class KernelCurve:
 
     Attributes:
         sizes: d, ascending, shape (S,).
-        losses: mean over the random subsets, nats a token, shape (S,).
-        standard_error: of those means over the subsets, shape (S,); NaN for one subset.
+        losses: nats a token, shape (S,): the loss before training on all probes, plus the mean over the random subsets
+            of the change on scored examples (less noisy than the loss on scored examples alone).
+        standard_error: of the mean change, over the subsets, shape (S,); NaN for one subset.
         losses_per_byte: nats a byte of completion text, shape (S,), or None without byte counts.
         steps: median number of descent steps that the held-out examples chose, shape (S,).
     """
@@ -95,32 +96,34 @@ def kernel_curve(
             f"{examples} probe examples cannot give {wanted[-1]} to train on, {held_out} held out and "
             f"{max(scored, 1)} scored: measure more probes or ask for fewer"
         )
-    lengths = np.asarray(n_bytes, dtype=float) if n_bytes is not None else None
-    if lengths is not None and (lengths.shape != (examples,) or np.any(lengths <= 0)):
+    lengths = np.ones(examples) if n_bytes is None else np.asarray(n_bytes, dtype=float)
+    if lengths.shape != (examples,) or not np.all(lengths > 0):
         raise InputError(f"n_bytes must be {examples} positive numbers, one an example")
     owner = kernel.index[:, 0]
     weights = (kernel.n_targets / np.bincount(owner, minlength=examples))[owner]
     random = np.random.default_rng(seed)
-    losses, per_byte, steps = (np.zeros((subsets, len(wanted))) for _ in range(3))
+    everywhere = np.ones(len(owner), dtype=bool)
+    before = descend(kernel, ~everywhere, weights, {"all": everywhere})["all"].iloc[0]
+    changes, changes_per_byte, steps = (np.zeros((subsets, len(wanted))) for _ in range(3))
     for s in range(subsets):
         order = random.permutation(examples)
-        late = np.isin(owner, order[-held_out:])
-        final = np.isin(owner, order[-held_out - scored : -held_out])
+        last = order[-held_out - scored : -held_out]
+        watched = {"held_out": np.isin(owner, order[-held_out:]), "scored": np.isin(owner, last)}
         for column, size in enumerate(wanted):
-            first = np.isin(owner, order[:size])
-            path = descend(kernel, first, weights, {"held_out": late, "scored": final})
+            path = descend(kernel, np.isin(owner, order[:size]), weights, watched)
             best = int(path["held_out"].to_numpy().argmin())
-            losses[s, column], steps[s, column] = path["scored"].iloc[best], path.index[best]
-            if lengths is not None:
-                per_byte[s, column] = (
-                    losses[s, column] * weights[final].sum() / lengths[order[-held_out - scored : -held_out]].sum()
-                )
-    spread = losses.std(axis=0, ddof=1) / np.sqrt(subsets) if subsets > 1 else np.full(len(wanted), np.nan)
+            changes[s, column] = path["scored"].iloc[best] - path["scored"].iloc[0]
+            steps[s, column] = path.index[best]
+        if n_bytes is not None:
+            changes_per_byte[s] = changes[s] * kernel.n_targets[last].sum() / lengths[last].sum()
+    spread = changes.std(axis=0, ddof=1) / np.sqrt(subsets) if subsets > 1 else np.full(len(wanted), np.nan)
     return KernelCurve(
         np.array(wanted),
-        losses.mean(axis=0),
+        before + changes.mean(axis=0),
         spread,
-        per_byte.mean(axis=0) if lengths is not None else None,
+        before * kernel.n_targets.sum() / lengths.sum() + changes_per_byte.mean(axis=0)
+        if n_bytes is not None
+        else None,
         np.median(steps, axis=0),
     )
 
