@@ -35,7 +35,7 @@ def test_the_fingerprint_follows_the_weights(copy, model_folders):
 
 def test_no_weights(copy):
     (copy / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="has no weights: expected a .safetensors file"):
+    with pytest.raises(InputError, match=r"has no weights: expected a .safetensors file"):
         find_candidate(str(copy))
 
 
@@ -58,10 +58,10 @@ def test_damaged_files_are_named(copy):
     with pytest.raises(InputError, match="gpt cannot be loaded"):
         load_model(find_candidate(str(copy)))
     (copy / "config.json").write_text("{")
-    with pytest.raises(InputError, match="broken config.json"):
+    with pytest.raises(InputError, match=r"broken config.json"):
         find_candidate(str(copy))
     (copy / "config.json").unlink()
-    with pytest.raises(InputError, match="it has no config.json"):
+    with pytest.raises(InputError, match=r"it has no config.json"):
         find_candidate(str(copy))
 
 

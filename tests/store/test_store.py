@@ -10,7 +10,8 @@ from lensllm.errors import InputError
 from lensllm.store import Store
 from lensllm.tuning.run import Run, Trial
 
-DONE = Run("gpt", 50, "done", 1.5, 0.5, 0.01, 1e-3, [Trial(1e-3, 0.6), Trial(3e-3, float("inf"))], flops=1e9, seconds=2.0)
+TRIALS = [Trial(1e-3, 0.6), Trial(3e-3, float("inf"))]
+DONE = Run("gpt", 50, "done", 1.5, 0.5, 0.01, 1e-3, TRIALS, flops=1e9, seconds=2.0)
 
 
 def test_a_run_is_made_once_and_comes_back_whole(tmp_path):
