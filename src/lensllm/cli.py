@@ -195,6 +195,38 @@ def runs(
             print(f"{run.candidate} on {run.examples:,} examples {run.status}: {run.error}")
 
 
+@app.command()
+def forecast(
+    curves_csv: Annotated[Path, typer.Argument(metavar="CURVES.csv", help="Measured losses, tidy or wide.")],
+    target_size: Annotated[float, typer.Option("--target-size", help="Number of training examples to forecast.")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write the curves and their forecast here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast losses that were measured elsewhere: CSV with columns candidate, examples, loss. Trains nothing."""
+    from lensllm.curves import Curves
+    from lensllm.selectors import LensLLM, forecast_path
+
+    curves = Curves.read_csv(curves_csv)
+    path = forecast_path(LensLLM(), curves, target_size)
+    made = path[-1]
+    if html is not None:
+        from lensllm.report.figures import curves_figure
+
+        curves_figure(curves, path, "unit of the file").write_html(html, include_plotlyjs=True)
+    low, high = made.interval(0.9).T
+    columns = (made.mean, low, high, made.p_best, made.expected_regret)
+    rows = [(made.candidates[k], *(float(column[k]) for column in columns)) for k in made.order]
+    if as_json:
+        keys = ("candidate", "forecast", "low", "high", "p_best", "expected_regret")
+        candidates = [dict(zip(keys, row, strict=True)) for row in rows]
+        print(json.dumps(_finite({"target_size": target_size, "level": 0.9, "candidates": candidates}), indent=2))
+        return
+    table = _table("candidate", f"loss at {target_size:,.0f}", "90 % interval", "P(best)", "expected regret")
+    for name, mean, least, most, p_best, regret in rows:
+        table.add_row(name, f"{mean:.4f}", f"{least:.4f} - {most:.4f}", f"{p_best:.0%}", f"{regret:.4f}")
+    _print(table)
+
+
 @zoo_app.command("list")
 def zoo_list(as_json: Json = False) -> None:
     """Name the models and tasks at hand."""
@@ -215,6 +247,22 @@ def zoo_fetch(
     from lensllm import zoo
 
     zoo.fetch(names or None, progress=lambda line: print(line, file=sys.stderr))
+
+
+@bench_app.command("published")
+def bench_published(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
+    docs: Annotated[Path | None, typer.Option("--docs", help="Write evidence.md and its figures here.")] = None,
+) -> None:
+    """Compare every selector on the published fine-tuning curves."""
+    from lensllm.benchmark.published import run
+
+    result = run(json_file, docs)
+    table = _table("method", "PearCorr", "RelAcc", "Spearman", "top-1")
+    for name, m in result["methods"].items():
+        means = [m["pearcorr"], m["rel_acc"], m["spearman"], m["top_1"]]
+        table.add_row(name, *(f"{metric['mean']:.2f}" for metric in means))
+    _print(table)
 
 
 @bench_app.command("run-study")

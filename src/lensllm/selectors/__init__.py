@@ -1,7 +1,7 @@
 """Curves -> Forecast, one method a file, named as in the literature."""
 
 from lensllm.selectors.accept_then_stop import AcceptThenStop
-from lensllm.selectors.base import Selector
+from lensllm.selectors.base import Selector, forecast_path
 from lensllm.selectors.lensllm import LensLLM
 from lensllm.selectors.model_size import ModelSize
 from lensllm.selectors.rectified_law import RectifiedLawSelector
@@ -20,4 +20,5 @@ __all__ = [
     "SubTuning",
     "VanillaLawSelector",
     "ZeroShot",
+    "forecast_path",
 ]

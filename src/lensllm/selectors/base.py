@@ -48,6 +48,22 @@ class PointSelector(Selector):
         """The forecast for a single candidate's curve; NaN if nothing can be said."""
 
 
+def forecast_path(selector: Selector, curves: Curves, target_size: float, steps: int = 9) -> tuple[Forecast, ...]:
+    """Forecasts at growing sizes from the last measured one to the target, evenly spaced in log size.
+
+    Raises:
+        InputError: if nothing was measured after fine-tuning.
+    """
+    check(curves, target_size)
+    measured = curves.sizes[(curves.sizes > 0) & np.isfinite(curves.losses).any(axis=0)]
+    if not measured.size:
+        raise InputError(
+            "nothing was measured after fine-tuning: give losses at one or more numbers of examples above 0"
+        )
+    sizes = np.geomspace(min(measured[-1], target_size), target_size, steps)
+    return tuple(selector.forecast(curves, float(size)) for size in np.unique(sizes))
+
+
 def check(curves: Curves, target_size: float) -> None:
     """Refuse what no selector can work with."""
     if not curves.candidates:

@@ -17,6 +17,7 @@ LEAST_POINTS = 3
 NO_SLOPE_SD = 0.03
 READING_SD = 0.005
 LARGEST_LOG = 300.0
+MORE_DEGREES = 1  # lighter tails, so that the expected regret exists without any hindcast
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class ErrorScale:
 
     def draw(self, mean_square: float, count: float, draws: int, rng: np.random.Generator) -> Floats:
         """Posterior draws of sd, shape (draws, 1), after `count` hindcasts with this mean square per doubling."""
-        degrees = self.degrees + count
-        square = self.degrees * self.sd**2 + count * mean_square
-        return self.inflation * np.sqrt(square / rng.chisquare(degrees, (draws, 1)))
+        square = (self.degrees * self.sd**2 + count * mean_square) / (self.degrees + count)
+        tail = self.degrees + count + MORE_DEGREES
+        return self.inflation * np.sqrt(square * tail / rng.chisquare(tail, (draws, 1)))
 
 
-COMMON = ErrorScale(sd=0.0073, degrees=2.0, exponent=1.5, inflation=0.69)
-OWN = ErrorScale(sd=0.0155, degrees=2.0, exponent=1.1, inflation=0.66)
+COMMON = ErrorScale(sd=0.0073, degrees=2.0, exponent=1.5, inflation=0.71)
+OWN = ErrorScale(sd=0.0155, degrees=2.0, exponent=1.1, inflation=0.67)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class LensLLM(Selector):
         """The point forecast and the hindcast, before any sampling."""
         logs = LogCurves.of(curves)
         x = float(np.log2(target_size))
-        ahead = np.abs(x - logs.last[0])
+        ahead = np.maximum(x - logs.last[0], 0)
         return Parts(self.points(logs, np.array([x]))[:, 0], ahead, Slopes.of(logs).any, self._hindcast(logs))
 
     def sample(self, parts: Parts) -> Floats:
@@ -137,7 +138,8 @@ class LensLLM(Selector):
             return slopes
         law = RectifiedLaw(prior=Prior(), starts=1).fit(2**logs.x, np.exp(logs.y))
         fitted = np.log(law.predict(2**x))
-        return np.where(np.isfinite(fitted), (1 - self.law_weight) * slopes + self.law_weight * fitted, slopes)
+        mixed = np.isfinite(fitted) & (x > logs.last[0][:, None])
+        return np.where(mixed, (1 - self.law_weight) * slopes + self.law_weight * fitted, slopes)
 
     def _hindcast(self, logs: LogCurves) -> Hindcast:
         """Errors of the same forecast made earlier: each of the last four sizes with three before it is an origin."""
