@@ -1,0 +1,109 @@
+"""Growing slopes: exact on curves that obey the model, steady under outliers, gaps and uneven ladders."""
+
+import numpy as np
+import pytest
+
+from lensllm.curves import Curves
+from lensllm.selectors import LensLLM
+from lensllm.selectors.growth import Growth, LogCurves, Slopes, extrapolate, levels
+
+X = np.log2(50) + np.arange(7.0)
+
+
+def straight(slopes, start, x=X):
+    return np.asarray(start)[:, None] - np.asarray(slopes)[:, None] * (x - X[0])
+
+
+def test_straight_lines_are_extended():
+    curves = LogCurves(X, straight([0.05, 0.1, 0.2], [1.5, 1.6, 1.7]))
+    np.testing.assert_allclose(extrapolate(curves.up_to(2), X[2], 0.6), [1.4, 1.4, 1.3], atol=2e-3)
+
+
+def test_parallel_curves_with_growing_slopes_are_followed():
+    """All slopes 0.04 + 0.01 t: the mean slope half way is exact, so is the forecast."""
+    fall = 0.04 * (X - X[0]) + 0.005 * (X - X[0]) ** 2
+    y = np.array([[1.5], [1.7], [1.9]]) - fall
+    curves = LogCurves(X, y)
+    np.testing.assert_allclose(extrapolate(curves.up_to(5), X[6], 0.6), y[:, 6], atol=1e-9)
+
+
+def test_coupling_of_slope_to_level_is_found():
+    level = np.linspace(-0.5, 0.5, 30)
+    y = 2 + level[:, None] * np.exp(-0.1 * np.arange(7.0))
+    curves = LogCurves(X, y)
+    growth = Growth.fit(curves, Slopes.of(curves), 0.6)
+    assert growth.mean == pytest.approx(0, abs=1e-9)
+    assert growth.coupling == pytest.approx(1 - np.exp(-0.1), rel=0.2)
+
+
+def test_levels_do_not_drop_when_the_worst_candidates_leave():
+    y = np.array([[1.0, 0.9, 0.8], [2.0, 1.9, 1.8], [3.0, np.nan, np.nan]])
+    column, deviation = levels(y)
+    np.testing.assert_allclose(column, [2.0, 1.9, 1.8], atol=1e-6)
+    np.testing.assert_allclose(deviation[:, 0], [-1, 0, 1], atol=1e-6)
+
+
+def test_slopes_span_gaps():
+    slopes = Slopes.of(LogCurves(X[:3], np.array([[3.0, np.nan, 2.0]])))
+    np.testing.assert_array_equal(slopes.value, [[np.nan, 0.5]])
+    np.testing.assert_array_equal(slopes.width, [[np.nan, 2.0]])
+
+
+def test_half_of_an_unbelievable_last_jump_is_taken_back():
+    rng = np.random.default_rng(0)
+    clean = straight(np.full(12, 0.1), np.linspace(1, 2, 12)) + 0.002 * rng.standard_normal((12, 7))
+    spoilt = clean.copy()
+    spoilt[3, -1] += 0.5
+    moved = extrapolate(LogCurves(X, spoilt), X[-1] + 1, 0.6) - extrapolate(LogCurves(X, clean), X[-1] + 1, 0.6)
+    assert 0.15 < moved[3] < 0.35
+    np.testing.assert_allclose(np.delete(moved, 3), 0, atol=0.03)
+
+
+def test_what_was_measured_is_read_off():
+    curves = LogCurves(X, straight([0.1, 0.2], [1.0, 2.0]))
+    np.testing.assert_allclose(extrapolate(curves, X[3], 0.6), curves.y[:, 3])
+
+
+def law_curves(sizes, k=8, noise=0.003, seed=0):
+    rng = np.random.default_rng(seed)
+    b, f, beta, e = rng.uniform(8, 20, k), rng.uniform(2, 8, k), rng.uniform(0.2, 0.4, k), rng.uniform(0.3, 0.9, k)
+    clean = b[:, None] / (f[:, None] + np.asarray(sizes, float) ** beta[:, None]) + e[:, None]
+    names = tuple(f"m{i}" for i in range(k))
+    return Curves(names, np.array(sizes, float), clean * np.exp(noise * rng.standard_normal(clean.shape)))
+
+
+@pytest.mark.parametrize("sizes", [(0, 50, 100, 200, 400), (30, 100, 250, 700, 1500), (200, 400, 800, 1600, 3200)])
+def test_the_default_ranks_curves_of_the_law_on_any_ladder(sizes):
+    everything = law_curves([*sizes, 6400])
+    forecast = LensLLM().forecast(everything.up_to(sizes[-1]), 6400)
+    truth = everything.at(6400)
+    assert np.corrcoef(forecast.mean, truth)[0, 1] > 0.85
+    low, high = forecast.interval(0.9).T
+    assert np.mean((low <= truth) & (truth <= high)) > 0.6
+
+
+def test_intervals_widen_with_distance_and_with_less_known():
+    curves = law_curves((50, 100, 200, 400, 800))
+    width = [np.ptp(np.log(LensLLM().forecast(curves, n).interval()), axis=1).mean() for n in (1600, 6400, 25600)]
+    assert width[0] < width[1] < width[2]
+    thin = Curves(curves.candidates, curves.sizes, curves.losses.copy())
+    thin.losses[0, 1:] = np.nan
+    intervals = np.log(LensLLM().forecast(thin, 6400).interval())
+    assert np.ptp(intervals[0]) > 1.3 * np.ptp(intervals[1])
+
+
+def test_a_noisy_task_gets_wider_intervals_than_a_clean_one():
+    clean, noisy = (law_curves((50, 100, 200, 400, 800, 1600), noise=noise) for noise in (0.001, 0.05))
+    width = [np.ptp(np.log(LensLLM().forecast(c, 6400).interval()), axis=1).mean() for c in (clean, noisy)]
+    assert width[1] > 1.5 * width[0]
+
+
+def test_dropped_candidates_do_not_disturb_the_survivors():
+    curves = law_curves((50, 100, 200, 400, 800))
+    halved = curves.losses.copy()
+    worst = np.argsort(curves.at(200))[4:]
+    halved[worst, 3:] = np.nan
+    whole = LensLLM().forecast(curves, 6400)
+    thinned = LensLLM().forecast(Curves(curves.candidates, curves.sizes, halved), 6400)
+    kept = np.argsort(curves.at(200))[:4]
+    np.testing.assert_allclose(np.log(thinned.mean[kept]), np.log(whole.mean[kept]), atol=0.06)
