@@ -29,8 +29,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model
-from lensllm.probes.kernel import kernel
+from lensllm.probes.kernel import _rows, kernel
 from lensllm.probes.kernel_curve import kernel_curve
+from lensllm.probes.rows import read_examples
 from lensllm.tasks import read_task
 from lensllm.tasks.encode import collate
 from lensllm.tuning.fine_tune import Bench, fine_tune
@@ -152,10 +153,10 @@ def one(job: dict) -> dict:
                 kernel(model, batches, **options)
             result |= {"flops": counter.get_total_flops(), "gemm_rate": gemm_rate()}
     else:
-        small = GPT2LMHeadModel(GPT2Config(vocab_size=2048, n_layer=1, n_embd=8, n_head=1, n_positions=128))
-        index = kernel(small, batches, job["output"], tokens=tokens).index
+        random = np.random.default_rng(0)
+        index = _rows(read_examples(model, batches), job["output"] == "scalar", tokens, random)[1]
         vocabulary = model.config.vocab_size
-        signs = np.random.default_rng(0).integers(0, 2, (1, vocabulary)) * 2 - 1
+        signs = random.integers(0, 2, (1, vocabulary)) * 2 - 1
         rows = plain_rows(model, batches, index, job["output"])
         direction = torch.tensor((signs[0] - signs[0].mean()) / vocabulary**0.5, dtype=torch.float32)
         base, start = resident(), time.process_time()

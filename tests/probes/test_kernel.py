@@ -56,9 +56,8 @@ def test_every_way_of_multiplying_agrees(monkeypatch, way, family):
 
     def forced(total, weight, rows):
         shared = weight.shared is not None
-        name = way if (way != "_add_shared" or shared) and (way != "_add_pairs" or not shared) else "_add_direct"
-        if weight.is_embedding:
-            name = "_add_pairs"
+        name = way if shared or way != "_add_shared" else "_add_direct"
+        name = name if not shared or name != "_add_pairs" else "_add_direct"
         taken.append(name)
         getattr(gram_module, name)(total, weight, len(rows) if name == "_add_pairs" else rows)
 

@@ -25,6 +25,7 @@ from lensllm.probes.rows import Rows, inputs_of
 
 FEATURES = 8192
 PAIR_BLOCK = 1024
+LOOKUP_COST = 64
 CHECKED_ROWS = 3
 
 
@@ -52,15 +53,12 @@ class Weight:
     shared: dict[int, Tensor] | None = None
 
     @property
-    def is_embedding(self) -> bool:
-        """Whether some use looks rows of the weight up by token id."""
-        return any(not piece.left.is_floating_point() for piece in self.pieces)
-
-    @property
-    def d_in(self) -> int:
-        """Dimension of the layer inputs."""
+    def shape(self) -> tuple[int, int]:
+        """Outputs and inputs of the layer; an embedding has its number of used tokens for outputs."""
+        dense = [piece.left.shape[-1] for piece in self.pieces if piece.left.is_floating_point()]
         right = self.pieces[0].right
-        return right.shape[-1] if right is not None else next(iter((self.shared or {}).values())).shape[-1]
+        d_in = right.shape[-1] if right is not None else next(iter((self.shared or {}).values())).shape[-1]
+        return (dense[0] if dense else 1 + max(int(piece.left.max()) for piece in self.pieces)), d_in
 
 
 class UnusualError(Exception):
@@ -81,10 +79,10 @@ class GramSum:
             block = features[start : start + step] @ features[start:].T
             self.total[start : start + step, start:].add_(block, alpha=scale)
 
-    def result(self) -> NDArray[np.float64]:
-        """The symmetric matrix."""
+    def symmetric(self) -> Tensor:
+        """The whole matrix."""
         upper = torch.triu(self.total)
-        return (upper + torch.triu(upper, 1).T).cpu().numpy()
+        return upper + torch.triu(upper, 1).T
 
 
 def grams(
@@ -120,9 +118,9 @@ def grams(
             break
         _add_row_by_row(exact, model, {name: parameters[name] for name in sorted(unusual)}, rows, direction, memory)
         if sketches:
-            draws += [exact.result() + sketch.result() for sketch in sketches]
+            draws += [(exact.symmetric() + sketch.symmetric()).cpu().numpy() for sketch in sketches]
         else:
-            draws.append(exact.result())
+            draws.append(exact.symmetric().cpu().numpy())
     return draws
 
 
@@ -317,6 +315,8 @@ class _Measure:
                 features.index_add_(0, places, products.flatten(1))
             return
         assert weight is not None
+        if weight.shared is not None and several:
+            raise UnusualError([name])
         if weight.shared is not None:
             for place, row in enumerate(chunk):
                 if self.rows.longest[row]:
@@ -356,26 +356,22 @@ def _compact(gradient: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, bool]:
 
 
 def _add_weight(total: GramSum, weight: Weight, rows: Rows) -> None:
-    """Add the inner products of one weight's gradients, the cheapest way."""
-    n = len(rows)
-    if weight.is_embedding:
-        _add_pairs(total, weight, n)
-        return
-    d_in, d_out, shared = weight.d_in, weight.pieces[0].left.shape[-1], weight.shared
-    positions = sum(piece.left.shape[0] * piece.left.shape[1] for piece in weight.pieces)
-    direct = 0.6 * n * n * d_in * d_out + positions * d_in * d_out
-    pairs = 1.5 * positions**2 * (d_in + d_out)
+    """Add the inner products of one weight's gradients, the way with the fewest multiplications."""
+    n, (d_out, d_in), shared = len(rows), weight.shape, weight.shared
+    linear = sum(piece.left.shape[:2].numel() for piece in weight.pieces if piece.left.is_floating_point())
+    lookups = sum(piece.left.numel() for piece in weight.pieces if not piece.left.is_floating_point())
+    direct = 0.6 * n * n * d_in * d_out + (linear + n * bool(lookups)) * d_in * d_out
+    pairs = 1.5 * linear**2 * (d_in + d_out) + linear * lookups * (d_in + LOOKUP_COST) + lookups * n * d_in
     if shared is not None:
         width = max(len(inputs) for inputs in shared.values())
         flat = sum(len(inputs) for inputs in shared.values())
-        ghost = flat * (len(shared) * width * d_in + n * width * d_out) + n * n * width * d_out
-        if ghost < direct:
-            _add_shared(total, weight, rows)
-            return
-    elif pairs < direct:
+        pairs = flat * (len(shared) * width * d_in + n * width * d_out) + n * n * width * d_out
+    if direct <= pairs:
+        _add_direct(total, weight, rows)
+    elif shared is not None:
+        _add_shared(total, weight, rows)
+    else:
         _add_pairs(total, weight, n)
-        return
-    _add_direct(total, weight, rows)
 
 
 def _inputs(weight: Weight, rows: Rows) -> Tensor | None:
@@ -386,25 +382,40 @@ def _inputs(weight: Weight, rows: Rows) -> Tensor | None:
 
 
 def _add_direct(total: GramSum, weight: Weight, rows: Rows) -> None:
-    example = torch.tensor(rows.example, device=total.total.device)
+    chunks: dict[int, list[Piece]] = {}
+    for piece in weight.pieces:
+        chunks.setdefault(int(piece.rows[0]), []).append(piece)
+    order = torch.cat([pieces[0].rows for pieces in chunks.values()])
+    example = torch.tensor(rows.example, device=order.device)
     shared = _inputs(weight, rows)
-    rights = [
-        shared[example[piece.rows], : piece.left.shape[1]]
-        if piece.right is None and shared is not None
-        else piece.right
-        for piece in weight.pieces
-    ]
-    first = weight.pieces[0].left
-    d_in, d_out = weight.d_in, first.shape[-1]
+    d_out, d_in = weight.shape
     columns = min(d_out, max(16, FEATURES // d_in))
+    like = shared if shared is not None else weight.pieces[0].right
+    assert like is not None
+    memory = like.new_empty(len(order) * columns * d_in)
+    part = GramSum(len(order), order.device)
     for start in range(0, d_out, columns):
         width = min(columns, d_out - start)
-        features = first.new_zeros(len(rows), d_in * width)
-        for piece, right in zip(weight.pieces, rights, strict=True):
-            assert right is not None
-            block = torch.bmm(right.transpose(1, 2), piece.left[..., start : start + width])
-            features.index_add_(0, piece.rows, block.flatten(1))
-        total.add_features(features)
+        features = memory[: len(order) * width * d_in].view(len(order), width, d_in)
+        for pieces, block in zip(
+            chunks.values(), features.split([len(p[0].rows) for p in chunks.values()]), strict=True
+        ):
+            for use, piece in enumerate(pieces):
+                right = piece.right
+                if right is None and shared is not None:
+                    right = shared[example[piece.rows], : piece.left.shape[1]]
+                assert right is not None
+                if not piece.left.is_floating_point():
+                    if not use:
+                        block.zero_()
+                    row, place = ((piece.left >= start) & (piece.left < start + width)).nonzero(as_tuple=True)
+                    slots = row * width + piece.left[row, place] - start
+                    block.flatten(0, 1).index_add_(0, slots, right[row, place])
+                else:
+                    left = piece.left[..., start : start + width].transpose(1, 2)
+                    torch.baddbmm(block, left, right, beta=float(use > 0), out=block)
+        part.add_features(features.flatten(1))
+    total.total[order[:, None], order] += part.symmetric()
 
 
 def _add_shared(total: GramSum, weight: Weight, rows: Rows) -> None:

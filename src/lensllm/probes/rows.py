@@ -19,7 +19,7 @@ from lensllm.errors import InputError
 
 IGNORED = -100
 ROW_LIMIT = 128
-POSITION_LIMIT = 4096
+POSITION_LIMIT = 1024
 LOGIT_LIMIT = 2**25
 SPREAD = 4
 SEQ2SEQ_LEAST = 2  # (queries, keys) of an attention bias is then never (1, positions)
