@@ -87,6 +87,8 @@ def fetch(names: Sequence[str] | None, home: Path, progress: Callable[[str], Non
     if any(folder.name in listed for folder in missing):
         progress("fetching package lists (about 35 MB)")
         sources.update(descriptions, languages=("en", *LANGUAGES))
+    if missing:
+        _quiet()
     for folder in missing:
         progress(f"building {folder.name}")
         if folder.name == MODEL:
@@ -96,6 +98,14 @@ def fetch(names: Sequence[str] | None, home: Path, progress: Callable[[str], Non
             drawn = random.Random(SEED).sample(examples, min(ENOUGH, len(examples)))
             tasks.build(folder, card, drawn, _tokenizers())
     return folders
+
+
+def _quiet() -> None:
+    """The progress told here is one line a step; transformers' own bars and warnings stay away."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _task(name: str, raw: Path, lists: Path) -> tuple[Card, list[Example]]:

@@ -1,1 +1,0 @@
-"""Curvature, the generalization bound, the phases of fine-tuning."""
