@@ -66,18 +66,17 @@ class UnusualError(Exception):
 
 
 class GramSum:
-    """Adds up n x n inner products in float64; only the upper triangle is kept until the end."""
+    """Adds up n x n inner products in float64; what comes below the diagonal is not read."""
 
     def __init__(self, n: int, device: torch.device) -> None:
         self.total = torch.zeros(n, n, dtype=torch.float64, device=device)
 
-    def add_features(self, features: Tensor, scale: float = 1.0) -> None:
-        """Add `scale` F F^T for features F of shape (n, k)."""
+    def add_features(self, features: Tensor) -> None:
+        """Add F F^T for features F of shape (n, k)."""
         n = len(features)
         step = max(128, -(-n // 8))
         for start in range(0, n, step):
-            block = features[start : start + step] @ features[start:].T
-            self.total[start : start + step, start:].add_(block, alpha=scale)
+            self.total[start : start + step, start:] += features[start : start + step] @ features[start:].T
 
     def symmetric(self) -> Tensor:
         """The whole matrix."""
