@@ -16,6 +16,7 @@ from lensllm.forecast import Forecast
 BEGIN = "<!-- published: written by `lensllm bench published --docs docs` -->"
 END = "<!-- published: end -->"
 SHOWN = ("lensllm", "slope_growth", "accept_then_stop", "vanilla_law", "rectified_law_map", "sub_tuning", "zero_shot")
+MEANS = {"pearcorr": 2, "rel_acc": 2, "spearman": 1, "top_1": 1, "regret": 3, "centred_rmse": 3}
 FIGURES = {
     "published_budgets": "Mean over the three tasks at every budget.",
     "published_forecasts": "Forecast and true final loss of every model at a budget of 1/64, with 90 % intervals.",
@@ -53,11 +54,21 @@ def tables(result: dict[str, Any]) -> str:
         _image("published_budgets"),
         "Every hyper-parameter chosen on the other two tasks (lowest centred log RMSE):",
         _left_out(result["leave_one_task_out"]),
+        "The two halves of the default:",
+        _table(
+            ["law_weight", "PearCorr", "RelAcc", "centred log RMSE"],
+            [
+                [name.split("=")[1], f"{v['pearcorr']:.2f}", f"{v['rel_acc']:.2f}", f"{v['centred_rmse']:.4f}"]
+                for name, v in result["law_weights"].items()
+            ],
+        ),
         _against(result["against_accept_then_stop"]),
         _image("published_forecasts"),
         "Calibration, each task with error scales found on the other two:",
         _calibration(result["calibration"]),
         _image("published_coverage"),
+        "Coverage of the 90 % intervals by doublings ahead, from every origin with four points or more, in %:",
+        _by_doublings(result["calibration"]["by_doublings"]),
         "One doubling ahead, R2 over all 90 curves and over the 28 of the paper's 14 models on FLAN and Gigaword:",
         _doubling(result["one_doubling"]),
         "Each law fitted to all 14 points of the 90 curves:",
@@ -82,12 +93,21 @@ def _image(name: str) -> str:
 
 def _methods(methods: dict[str, Any]) -> str:
     tasks = list(methods["lensllm"]["pearcorr"]["by_task"])
-    head = ["method", "PearCorr", "RelAcc", "Spearman", "top-1", "regret (nats)", *(f"{t} P / R" for t in tasks)]
+    head = [
+        "method",
+        "PearCorr",
+        "RelAcc",
+        "Spearman",
+        "top-1",
+        "regret (nats)",
+        "centred log RMSE",
+        *(f"{t} P / R" for t in tasks),
+    ]
     rows = []
     for name, m in methods.items():
         by_task = [f"{m['pearcorr']['by_task'][t]:.1f} / {m['rel_acc']['by_task'][t]:.1f}" for t in tasks]
-        means = [f"{m[key]['mean']:.{digits}f}" for key, digits in
-                 (("pearcorr", 2), ("rel_acc", 2), ("spearman", 1), ("top_1", 1), ("regret", 3))]  # fmt: skip
+        values = {key: m[key]["mean"] for key in MEANS}
+        means = ["" if values[key] is None else f"{values[key]:.{digits}f}" for key, digits in MEANS.items()]
         rows.append([name, *means, *by_task])
     return _table(head, rows)
 
@@ -135,6 +155,12 @@ def _calibration(calibration: dict[str, Any]) -> str:
         rows.append([task, *(f"{100 * v:.1f}" for v in m["coverage"].values()), *scores])
     means = [f"{100 * v['mean']:.1f}" for v in calibration["coverage"].values()]
     return _table(head, [*rows, ["mean", *means, *[""] * 6]])
+
+
+def _by_doublings(held: dict[str, dict[str, float]]) -> str:
+    tasks = list(next(iter(held.values())))
+    rows = [[task, *(f"{100 * held[n][task]:.0f}" for n in held)] for task in tasks]
+    return _table(["task", *(f"{n} ahead" for n in held)], rows)
 
 
 def _doubling(doubling: dict[str, Any]) -> str:

@@ -36,9 +36,11 @@ def regret(forecast: Forecast, truth: Floats) -> float:
     return float(truth[forecast.order[0]] - truth.min())
 
 
-def centred_rmse(log_forecast: Floats, truth: Floats) -> float:
-    """Root mean square error of log loss once the error common to all candidates is taken out."""
-    return float(np.std(log_forecast - np.log(truth)))
+def centred_rmse(forecast: Forecast, truth: Floats) -> float:
+    """Root mean square error of log loss once the error common to all candidates is taken out; NaN for a score."""
+    if np.any(forecast.mean <= 0):
+        return np.nan
+    return float(np.std(np.log(forecast.mean) - np.log(truth)))
 
 
 def brier(probabilities: Floats, truth: Floats) -> float:

@@ -37,6 +37,7 @@ LAG_WEIGHTS = (0.4, 0.5, 0.6, 0.7)
 POINTS = (3, 4, 5)
 THRESHOLDS = (1, 2, 3, 4, 5)
 RESAMPLES = 400
+DOUBLINGS = (1, 2, 3, 5, 7, 9)
 DOUBLING_TASKS = ("flan", "gigaword")
 DOUBLING_MODELS = (
     "opt-350m", "opt-1.3b", "opt-6.7b", "t5-small", "t5-base", "Cerebras-GPT-256M", "Cerebras-GPT-1.3B", "mt5-base",
@@ -75,17 +76,18 @@ def run(json_file: str | Path | None = None, docs: str | Path | None = None) -> 
     }
     truth = {task: data[task].at(TARGET) for task in TASKS}
     scores = {name: score(made, truth) for name, made in forecasts.items()}
-    left_out = leave_one_task_out(data)
     result = {
         "methods": {name: summary(table) for name, table in scores.items()},
         "against_accept_then_stop": against(forecasts["lensllm"], forecasts["accept_then_stop"], truth),
-        "leave_one_task_out": left_out,
+        "leave_one_task_out": leave_one_task_out(data),
+        "law_weights": settings(data),
         "calibration": calibration(data),
         "one_doubling": one_doubling(data),
         "in_sample": in_sample(data),
         "ablation": ablation(data),
         "speed": speed(data["flan"].sizes[1:], np.vstack([data[task].losses[:, 1:] for task in TASKS])),
     }
+    result = json.loads(json.dumps(result), parse_constant=lambda _: None)
     if json_file is not None:
         Path(json_file).write_text(json.dumps(result, indent=1) + "\n")
     if docs is not None:
@@ -100,7 +102,7 @@ def score(made: dict[tuple[str, int], Forecast], truth: dict[str, Floats]) -> pd
     rows = []
     for (task, budget), forecast in made.items():
         row = {"task": task, "budget": budget}
-        for name in ("pear_corr", "rel_acc", "spearman", "top_1", "regret"):
+        for name in ("pear_corr", "rel_acc", "spearman", "top_1", "regret", "centred_rmse"):
             row[name] = getattr(metrics, name)(forecast, truth[task])
         rows.append(row)
     return pd.DataFrame(rows)
@@ -179,6 +181,23 @@ def leave_one_task_out(data: dict[str, Curves]) -> dict[str, Any]:
     }
 
 
+def settings(data: dict[str, Curves], lag_weight: float = 0.6) -> dict[str, Any]:
+    """The default selector at other weights of the law: what each half brings."""
+    truth = {task: data[task].at(TARGET) for task in TASKS}
+    result = {}
+    for weight in (*LAW_WEIGHTS, 1.0):
+        selector = LensLLM(weight, lag_weight)
+        made = {(task, b): _as_forecast(data[task], _point(selector, data[task].up_to(TARGET / b)))
+                for task in TASKS for b in BUDGETS}  # fmt: skip
+        means = summary(score(made, truth))
+        result[f"law_weight={weight}"] = {name: means[name]["mean"] for name in ("pearcorr", "rel_acc", "centred_rmse")}
+    return result
+
+
+def _as_forecast(curves: Curves, mean: Floats) -> Forecast:
+    return Forecast(curves.candidates, TARGET, mean, mean)
+
+
 def _point(selector: LensLLM, curves: Curves) -> Floats:
     from lensllm.selectors.growth import LogCurves
 
@@ -193,20 +212,11 @@ def _left_out(
         others = [other for other in TASKS if other != task]
 
         def off(key: Any, others: list[str] = others) -> float:
-            return float(
-                np.mean(
-                    [metrics.centred_rmse(made[key][t, b], data[t].at(TARGET)) ** 2 for t in others for b in BUDGETS]
-                )
-            )
+            return sum(float(np.var(made[key][t, b] - np.log(data[t].at(TARGET)))) for t in others for b in BUDGETS)
 
         best = min(made, key=off)
         chosen[task] = dict(zip(names, best, strict=True))
-        held.update(
-            {
-                (task, b): Forecast(data[task].candidates, TARGET, np.exp(made[best][task, b]), made[best][task, b])
-                for b in BUDGETS
-            }
-        )
+        held.update({(task, b): _as_forecast(data[task], np.exp(made[best][task, b])) for b in BUDGETS})
     return {"chosen": chosen, **summary(score(held, {task: data[task].at(TARGET) for task in TASKS}))}
 
 
@@ -219,7 +229,8 @@ def calibration(data: dict[str, Curves]) -> dict[str, Any]:
         for task in TASKS
         for b in BUDGETS
     ]
-    by_task = {task: _calibration_of(task, past, cases) for task in TASKS}
+    fitted = {task: _without(task, past, cases) for task in TASKS}
+    by_task = {task: _calibration_of(fitted[task], [case for case in cases if case.task == task]) for task in TASKS}
     common, own = calibrate(TASKS, past, cases)
     covered = {f"{level:.0%}": [by_task[task]["coverage"][f"{level:.0%}"] for task in TASKS] for level in LEVELS}
     return {
@@ -229,14 +240,33 @@ def calibration(data: dict[str, Curves]) -> dict[str, Any]:
             "common": {"sd": common.sd, "inflation": common.inflation},
             "own": {"sd": own.sd, "inflation": own.inflation},
         },
+        "by_doublings": by_doublings(data, fitted),
     }
 
 
-def _calibration_of(task: str, past: dict[str, PastErrors], cases: list[Case]) -> dict[str, Any]:
+def by_doublings(data: dict[str, Curves], fitted: dict[str, LensLLM]) -> dict[str, dict[str, float]]:
+    """Coverage of 90 % intervals by doublings ahead, from every origin with four points or more, by task."""
+    held: dict[str, dict[str, list[float]]] = {str(n): {task: [] for task in TASKS} for n in DOUBLINGS}
+    for task, selector in fitted.items():
+        sizes = data[task].sizes[1:]
+        for column in range(3, sizes.size):
+            seen = data[task].up_to(sizes[column])
+            for n in DOUBLINGS:
+                if column + n < sizes.size:
+                    samples = selector.sample(selector.parts(seen, sizes[column + n]))
+                    truth = np.log(data[task].at(sizes[column + n]))
+                    held[str(n)][task].append(metrics.coverage(samples, truth, 0.9))
+    return {n: {task: float(np.mean(parts)) for task, parts in by_task.items()} for n, by_task in held.items()}
+
+
+def _without(task: str, past: dict[str, PastErrors], cases: list[Case]) -> LensLLM:
+    """The default selector with error scales from the other tasks."""
     others = [other for other in TASKS if other != task]
     common, own = calibrate(others, past, [case for case in cases if case.task != task])
-    selector = LensLLM(common=common, own=own)
-    mine = [case for case in cases if case.task == task]
+    return LensLLM(common=common, own=own)
+
+
+def _calibration_of(selector: LensLLM, mine: list[Case]) -> dict[str, Any]:
     truth = np.exp(mine[0].truth)
     names = tuple(str(i) for i in range(truth.size))
     made = [Forecast(names, TARGET, np.exp(case.parts.mean), np.exp(selector.sample(case.parts))) for case in mine]
@@ -252,7 +282,7 @@ def _calibration_of(task: str, past: dict[str, PastErrors], cases: list[Case]) -
         },
         "brier": {name: float(np.mean([metrics.brier(p, truth) for p in ps])) for name, ps in rivals.items()},
         "log_score": {name: float(np.mean([metrics.log_score(p, truth) for p in ps])) for name, ps in rivals.items()},
-        "inflation": {"common": common.inflation, "own": own.inflation},
+        "inflation": {"common": selector.common.inflation, "own": selector.own.inflation},
     }
 
 
