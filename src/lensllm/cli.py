@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -303,12 +304,9 @@ def _show(selection: Selection, as_json: bool, folder: Path) -> None:
         print(json.dumps(selection.to_dict(), indent=2, allow_nan=False))
         return
     sizes = [int(size) for size in selection.curves.sizes]
-    table = _table("candidate", "forecast", "90 % interval", "P(best)", *[f"D={size:,}" for size in sizes], "FLOPs")
-    for row in selection.ranking:
-        interval = f"{row.interval[0]:.3f} to {row.interval[1]:.3f}"
-        seen = [f"{row.measured[size]:.3f}" if size in row.measured else "" for size in sizes]
-        spent = f"{row.flops:.1e}" if row.flops else ""
-        table.add_row(row.candidate, f"{row.forecast:.3f}", interval, f"{row.p_best:.0%}", *seen, spent)
+    table = _ranking_table(selection, sizes)
+    if Measurement.get(_console(), _console().options, table).maximum > _console().width:
+        table = _ranking_table(selection, sizes[-1:])
     print(f"{selection.task}: loss in nats a byte, forecast at {selection.target_size:,} training examples")
     _print(table)
     for run in selection.failures:
@@ -323,19 +321,35 @@ def _show(selection: Selection, as_json: bool, folder: Path) -> None:
     print(f"Report: {folder / 'report.html'}")
 
 
+def _ranking_table(selection: Selection, sizes: list[int]) -> Table:
+    """The ranking, with the losses measured at these sizes."""
+    table = _table("candidate", "forecast", "90 % interval", "P(best)", *[f"D={size:,}" for size in sizes], "FLOPs")
+    for row in selection.ranking:
+        interval = f"{row.interval[0]:.3f}-{row.interval[1]:.3f}"
+        seen = [f"{row.measured[size]:.3f}" if size in row.measured else "" for size in sizes]
+        spent = f"{row.flops:.1e}" if row.flops else ""
+        table.add_row(row.candidate, f"{row.forecast:.3f}", interval, f"{row.p_best:.0%}", *seen, spent)
+    return table
+
+
 def _table(*columns: str, names: int = 1) -> Table:
     """An empty table whose first `names` columns are text and the others numbers."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i < names else "right", no_wrap=True)
+        table.add_column(column, justify="left" if i < names else "right", no_wrap=i > 0, overflow="fold")
     return table
 
 
-def _print(table: Table) -> None:
+def _console() -> Console:
+    """Standard output, never narrowed where it is not a terminal."""
     console = Console()
     if not console.is_terminal:
         console.width = 10_000
-    console.print(table)
+    return console
+
+
+def _print(table: Table) -> None:
+    _console().print(table)
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
