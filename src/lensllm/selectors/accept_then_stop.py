@@ -7,6 +7,7 @@ import numpy as np
 from lensllm.curves import Curves, Floats
 from lensllm.errors import InputError
 from lensllm.selectors.base import PointSelector, fine_tuned
+from lensllm.selectors.growth import FURTHEST
 
 
 class AcceptThenStop(PointSelector):
@@ -38,7 +39,8 @@ class AcceptThenStop(PointSelector):
         x, y = np.log(sizes), np.log(losses)
         accepted = self._accepted(x, y)
         slope, intercept = np.polyfit(x[-accepted:], y[-accepted:], 1)
-        return float(np.exp(intercept + slope * np.log(target_size)))
+        line = intercept + slope * np.log(target_size)
+        return float(np.exp(np.clip(line, y[-1] - FURTHEST, y[-1] + FURTHEST)))
 
     def _accepted(self, x: Floats, y: Floats) -> int:
         n = x.size

@@ -16,7 +16,7 @@ CLIP = 3.0
 JUMP_BELIEVED = 0.5
 GROWTH_BOUNDS = (0.7, 2.0)
 LEVEL_RIDGE = 0.04
-FURTHEST = 50.0
+FURTHEST = 50.0  # of log loss from the last point, so that no forecast over- or underflows
 PRIOR_SLOPE = 0.05
 
 
