@@ -53,3 +53,9 @@ def test_a_notebook_shows_names_as_text(selection):
 def test_the_choice_is_compared_with_the_truth(selection):
     truth = compare(selection, {"a": 0.8, "b": 0.7, "<c>": 1.2})
     assert truth == {"best": "b", "rel_acc": pytest.approx(0.8), "rank_of_chosen": 2, "candidates": 3}
+
+
+def test_a_candidate_whose_truth_is_not_known_is_passed_over(selection):
+    truth = compare(selection, {"b": 0.7, "<c>": 1.2})
+    assert (truth["rank_of_chosen"], truth["candidates"], truth["rel_acc"]) == (1, 2, 1.0)
+    assert compare(selection, {"<c>": 1.2, "other": 0.9})["rank_of_chosen"] == 2

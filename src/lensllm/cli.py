@@ -314,8 +314,10 @@ def _show(selection: Selection, as_json: bool, folder: Path) -> None:
     print(selection.sentence)
     if selection.truth:
         truth = selection.truth
+        known = selection.curves.candidates
+        which = "them all" if truth["candidates"] == len(known) else f"{truth['candidates']} of {len(known)}"
         print(
-            f"Truth, from fine-tuning them all on everything: the best is {truth['best']}; the choice ranks "
+            f"Truth, from fine-tuning {which} on everything: the best is {truth['best']}; the choice among them ranks "
             f"{truth['rank_of_chosen']} of {truth['candidates']}, RelAcc {truth['rel_acc']:.3f}."
         )
     print(f"Report: {folder / 'report.html'}")

@@ -56,12 +56,11 @@ def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
     RelAcc = (worst - chosen) / (worst - best) (Lin et al. 2024), over the candidates whose truth is known.
 
     Returns:
-        `best`, `rel_acc`, `rank_of_chosen` and `candidates`, their number. The loss of a model taken as it came is
-        what was measured; a candidate whose truth is not known is passed over for the next in the ranking.
+        `best`, `rel_acc`, `rank_of_chosen` and `candidates`, the number of those compared: a model whose truth is not
+        known is passed over, tuned or not. The loss of a model taken as it came is what was measured.
     """
-    untouched = {row.candidate: row.forecast for row in selection.ranking if row.candidate.endswith(NOT_TUNED)}
-    known = losses | untouched
-    chosen = next(known[row.candidate] for row in selection.ranking if row.candidate in known)
+    row = next(row for row in selection.ranking if row.candidate.removesuffix(NOT_TUNED) in losses)
+    chosen = losses.get(row.candidate, row.forecast)
     order = sorted(losses, key=losses.__getitem__)
     best, worst = losses[order[0]], losses[order[-1]]
     return {
