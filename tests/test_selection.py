@@ -52,7 +52,8 @@ def test_a_notebook_shows_names_as_text(selection):
 
 def test_the_choice_is_compared_with_the_truth(selection):
     truth = compare(selection, {"a": 0.8, "b": 0.7, "<c>": 1.2})
-    assert truth == {"best": "b", "rel_acc": pytest.approx(0.8), "rank_of_chosen": 2, "candidates": 3}
+    expected = {"best": "b", "rel_acc": pytest.approx(0.8), "rank_of_chosen": 2, "covered": 1, "candidates": 3}
+    assert truth == expected
 
 
 def test_a_candidate_whose_truth_is_not_known_is_passed_over(selection):

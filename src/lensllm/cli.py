@@ -318,7 +318,8 @@ def _show(selection: Selection, as_json: bool, folder: Path) -> None:
         which = "them all" if truth["candidates"] == len(known) else f"{truth['candidates']} of {len(known)}"
         print(
             f"Truth, from fine-tuning {which} on everything: the best is {truth['best']}; the choice among them ranks "
-            f"{truth['rank_of_chosen']} of {truth['candidates']}, RelAcc {truth['rel_acc']:.3f}."
+            f"{truth['rank_of_chosen']} of {truth['candidates']}, RelAcc {truth['rel_acc']:.3f}; "
+            f"{truth['covered']} of the 90 % intervals hold the truth."
         )
     print(f"Report: {folder / 'report.html'}")
 

@@ -56,8 +56,9 @@ def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
     RelAcc = (worst - chosen) / (worst - best) (Lin et al. 2024), over the candidates whose truth is known.
 
     Returns:
-        `best`, `rel_acc`, `rank_of_chosen` and `candidates`, the number of those compared: a model whose truth is not
-        known is passed over, tuned or not. The loss of a model taken as it came is what was measured.
+        `best`, `rel_acc`, `rank_of_chosen`, `covered` (how many 90 % intervals hold the truth) and `candidates`, the
+        number of those compared: a model whose truth is not known is passed over, tuned or not. The loss of a model
+        taken as it came is what was measured.
     """
     row = next(row for row in selection.ranking if row.candidate.removesuffix(NOT_TUNED) in losses)
     chosen = losses.get(row.candidate, row.forecast)
@@ -67,6 +68,11 @@ def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
         "best": order[0],
         "rel_acc": (worst - chosen) / (worst - best),
         "rank_of_chosen": 1 + sum(loss < chosen for loss in losses.values()),
+        "covered": sum(
+            row.interval[0] <= losses[row.candidate] <= row.interval[1]
+            for row in selection.ranking
+            if row.candidate in losses
+        ),
         "candidates": len(order),
     }
 

@@ -39,7 +39,9 @@ def write(
         try:
             _dressed(figure).write_image(figures / f"{name}.svg")
         except ValueError as error:
-            raise InputError(f"the figures need the package kaleido and a Chrome browser: {error}") from error
+            raise InputError(
+                f"the figures need `pip install 'lensllm[figures]'` and a Chrome browser: {error}"
+            ) from error
     page = docs / "evidence.md"
     text = page.read_text() if page.is_file() else f"# Evidence\n\n{BEGIN}\n{END}\n"
     before, rest = text.split(BEGIN)
