@@ -2,7 +2,7 @@
 
     python benchmarks/kernel.py
 
-Every way runs in a fresh process of one thread on the same examples of the shipped task `define`; seconds are
+Every way runs in a forked process of one thread on the same examples of the shipped task `define`; seconds are
 processor time of the best turn, memory is the peak above what the loaded model took. Plain ways: (i) one backward pass
 a row, gradients stored, one matrix product; (ii) torch.func.vmap(grad) over batches of rows, stored, one product.
 Numbers go to benchmarks/results/kernel.json.
@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -167,43 +169,38 @@ def one(job: dict) -> dict:
 
 
 def run(turns: int = TURNS, **job: object) -> tuple[dict, np.ndarray]:
-    """The best of several turns in fresh processes."""
+    """The best of several turns, each in a process of its own."""
     results = []
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "gram.npy")
         for _ in range(turns):
-            command = [sys.executable, __file__, json.dumps({**job, "gram": path})]
-            results.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1]))
+            with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+                results.append(pool.submit(one, {**job, "gram": path}).result())
         gram = np.load(path)
     best = min(results, key=lambda r: r["seconds"])
     return best | {"bytes": min(r["bytes"] for r in results)}, gram
 
 
-def speed() -> dict:
+def speed(output: str) -> dict:
     """Our ways and the plain ways, and ratios of the plain to ours."""
-    found: dict = {}
-    for output in ("token", "scalar"):
-        table, grams = {}, {}
-        for name, job in {
-            "one backward a row": {"way": "stored"},
-            "vmap(grad)": {"way": "vmap(grad)"},
-            "exact": {"way": "ours", "flops": True},
-            f"projected to {PROJECTION}": {"way": "ours", "projection": PROJECTION},
-        }.items():
-            table[name], grams[name] = run(model=MODEL, examples=EXAMPLES, output=output, **job)
-        first = table["one backward a row"]
-        for name, row in table.items():
-            row["times faster than one backward a row"] = first["seconds"] / row["seconds"]
-            row["part of its memory"] = row["bytes"] / first["bytes"]
-            norms = np.sqrt(np.diag(grams["one backward a row"]))
-            row["largest error"] = float(
-                (np.abs(grams[name] - grams["one backward a row"]) / np.outer(norms, norms)).max()
-            )
-        exact = table["exact"]
-        exact["times its own arithmetic"] = exact["seconds"] * exact["gemm_rate"] / exact["flops"]
-        found[output] = table
-        print(json.dumps({output: table}, indent=1), flush=True)
-    return found
+    table, grams = {}, {}
+    for name, job in {
+        "one backward a row": {"way": "stored"},
+        "vmap(grad)": {"way": "vmap(grad)"},
+        "exact": {"way": "ours", "flops": True},
+        f"projected to {PROJECTION}": {"way": "ours", "projection": PROJECTION},
+    }.items():
+        table[name], grams[name] = run(model=MODEL, examples=EXAMPLES, output=output, **job)
+        print(output, name, json.dumps(table[name]), flush=True)
+    first, truth = table["one backward a row"], grams["one backward a row"]
+    for name, row in table.items():
+        row["times faster than one backward a row"] = first["seconds"] / row["seconds"]
+        row["part of its memory"] = row["bytes"] / first["bytes"]
+        norms = np.sqrt(np.diag(truth))
+        row["largest error"] = float((np.abs(grams[name] - truth) / np.outer(norms, norms)).max())
+    exact = table["exact"]
+    exact["times its own arithmetic"] = exact["seconds"] * exact["gemm_rate"] / exact["flops"]
+    return table
 
 
 def growth() -> list[dict]:
@@ -221,28 +218,25 @@ def growth() -> list[dict]:
 
 
 def curve_change() -> list[dict]:
-    """Change of the kernel curve under projections and more random vectors, relative to the exact curve."""
+    """Largest change of the kernel curve at 8, 16 and 32 examples, relative to the exact one of the same vector."""
     found = []
     torch.set_num_threads(1)
     for name in (MODEL, LLAMA, T5):
         model, batches = load_model(find_candidate(name)), data(name, 64)
-        exact = kernel(model, batches, tokens=8)
-        curve = kernel_curve(exact)
-        for projection in (8, 16, 24, 32, 48):
-            measured = kernel(model, batches, tokens=8, projection=projection)
-            change = np.abs(kernel_curve(measured).losses / curve.losses - 1)
+
+        exact = kernel_curve(kernel(model, batches, tokens=8), [8, 16, 32], subsets=2).losses
+        for options in (*({"projection": k} for k in (8, 16, 24, 48)), {"projection": PROJECTION, "vectors": 4}):
+            measured = kernel(model, batches, tokens=8, **options)
+            losses = kernel_curve(measured, [8, 16, 32], subsets=2).losses
             found.append(
                 {
                     "model": name,
-                    "projection": projection,
-                    "standard_error": measured.standard_error,
-                    "largest change of the kernel curve": float(change.max()),
+                    **options,
+                    "standard error of the kernel": measured.standard_error,
+                    "largest change of the kernel curve": float(np.abs(losses / exact - 1).max()),
                 }
             )
-        for seed in (1, 2):
-            change = np.abs(kernel_curve(kernel(model, batches, tokens=8, seed=seed)).losses / curve.losses - 1)
-            found.append({"model": name, "other random vector": seed, "largest change": float(change.max())})
-        print(json.dumps(found[-7:], indent=1), flush=True)
+            print(json.dumps(found[-1]), flush=True)
     return found
 
 
@@ -268,7 +262,13 @@ def first_rung() -> list[dict]:
 
 
 def main() -> None:
-    parts = {"speed": speed, "growth": growth, "curve_change": curve_change, "first_rung": first_rung}
+    parts = {
+        "scalar": partial(speed, "scalar"),
+        "token": partial(speed, "token"),
+        "growth": growth,
+        "curve_change": curve_change,
+        "first_rung": first_rung,
+    }
     wanted = sys.argv[1:] or list(parts)
     known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for name in wanted:
@@ -277,7 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):
-        print(json.dumps(one(json.loads(sys.argv[1]))))
-    else:
-        main()
+    main()

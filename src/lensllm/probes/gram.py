@@ -74,7 +74,7 @@ class GramSum:
     def add_features(self, features: Tensor) -> None:
         """Add F F^T for features F of shape (n, k)."""
         n = len(features)
-        step = max(128, -(-n // 8))
+        step = max(32, -(-n // 8))
         for start in range(0, n, step):
             self.total[start : start + step, start:] += features[start : start + step] @ features[start:].T
 
