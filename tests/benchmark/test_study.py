@@ -29,7 +29,11 @@ def test_every_row_can_be_made_again_bit_for_bit(study, tmp_path):
     assert first["nats_per_byte"].nunique() == 4
     resumed = run_study(study)
     pd.testing.assert_frame_equal(first, resumed)
-    elsewhere = study.model_copy(update={"output_dir": str(tmp_path / "anew"), "workers": 1})
+    another = study.model_copy(update={"output_dir": str(tmp_path / "another machine")})
+    pd.testing.assert_frame_equal(first, run_study(another))
+    elsewhere = study.model_copy(
+        update={"output_dir": str(tmp_path / "anew"), "table": str(tmp_path / "anew.csv"), "workers": 1}
+    )
     same = [column for column in COLUMNS if column != "seconds"]
     pd.testing.assert_frame_equal(first[same], run_study(elsewhere)[same])
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -14,14 +15,16 @@ from lensllm.candidates import find_candidates
 from lensllm.errors import InputError
 from lensllm.search.ladder import Ladder
 from lensllm.search.workers import Job, Setting, run_jobs
+from lensllm.store import Store
 from lensllm.tasks import read_task
 from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
 
 COLUMNS = [
     "task", "candidate", "examples", "seed", "subset_seed", "status", "nats_per_token", "nats_per_byte",
-    "standard_error", "learning_rate", "flops", "test_flops", "seconds", "tokens", "parameters", "error",
+    "standard_error", "learning_rate", "flops", "test_flops", "seconds", "tokens", "parameters", "error", "key",
 ]  # fmt: skip
+ORDER = ["task", "candidate", "examples", "seed"]
 
 
 class StudyConfig(BaseModel):
@@ -40,7 +43,7 @@ class StudyConfig(BaseModel):
     num_train_epochs: int = Field(Protocol.num_train_epochs, description="Passes over each subset.")
     workers: int = Field(2, ge=1, description="Worker processes of one thread.")
     output_dir: str = Field(description="Stores of the runs, one folder a task.")
-    table: str = Field(description="CSV table of all runs, written anew after every task.")
+    table: str = Field(description="CSV table of all runs, written after every run.")
 
     @classmethod
     def read(cls, path: str | Path) -> StudyConfig:
@@ -61,7 +64,8 @@ def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda
     """Run what has not been run yet and write the table.
 
     The learning rate of a candidate is chosen at the smallest size, on validation examples, and kept; repeated
-    sizes use another seed for the subset and for the order of training.
+    sizes use another seed for the subset and for the order of training. A run is known by its key, which hashes
+    everything that changes its result, so a committed table is enough to go on from on another machine.
 
     Args:
         config: the study.
@@ -69,35 +73,58 @@ def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda
 
     Returns:
         One row a run, as written to `config.table`.
+
+    Raises:
+        InputError: if that file is something else, or a task or model cannot be used.
     """
-    rows: list[dict[str, object]] = []
+    table = Path(config.table)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, dict[str, Any]] = {}
+    if table.is_file():
+        before = pd.read_csv(table).fillna({"error": ""})
+        if missing := set(COLUMNS) - set(before):
+            raise InputError(f"{table} is not a study's table, it has no column {min(missing)!r}: move it away")
+        rows = {row["key"]: row for row in before.to_dict("records")}
     for name in [*config.design_tasks, *config.report_tasks]:
-        for run in _task_runs(name, config):
-            progress(name, run)
-            rows.append({"task": name, **asdict(run)})
-        table = pd.DataFrame(rows)[COLUMNS].sort_values(COLUMNS[:5], ignore_index=True)
-        Path(config.table).parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(config.table, index=False, float_format="%.8g")
-    return table
+        for key, task, run in _task_runs(name, config, rows):
+            progress(task, run)
+            rows[key] = {**asdict(run), "task": task, "key": key}
+            written = pd.DataFrame(rows.values())[COLUMNS].sort_values(ORDER, ignore_index=True)
+            written.to_csv(table, index=False)
+    return written
 
 
-def _task_runs(name: str, config: StudyConfig) -> Iterator[Run]:
+def _task_runs(name: str, config: StudyConfig, known: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, Run]]:
     task = read_task(name)
     candidates = find_candidates(config.models)
     sizes = [size for size in config.sizes if size <= len(task.train)]
     protocol = Protocol(max_test_examples=config.max_test_examples, num_train_epochs=config.num_train_epochs)
     setting = Setting(task, protocol, Path(config.output_dir) / task.name)
+    _restore(known, task.name, setting.folder)
+    by_name = {candidate.name: candidate for candidate in candidates}
     ladder = Ladder(candidates, task, protocol, sizes, budget=1)
-    rates = {}
+    rates: dict[str, float] = {}
     for run in run_jobs(ladder.start(), setting, config.workers, ladder.after):
         if run.examples == sizes[0] and run.status == "done":
             rates[run.candidate] = run.learning_rate
-        yield run
+        chosen = rates.get(run.candidate) if run.examples > sizes[0] else None
+        yield setting.key(Job(by_name[run.candidate], run.examples, chosen)), task.name, run
     again = [
-        Job(candidate, size, rates[candidate.name])
-        for candidate in candidates
+        Job(by_name[candidate], size, rate)
+        for candidate, rate in rates.items()
         for size in config.repeated_sizes
-        if candidate.name in rates and size in sizes
+        if size in sizes
     ]
     other = replace(setting, protocol=replace(protocol, seed=1, subset_seed=1))
-    yield from run_jobs(again, other, config.workers, lambda job, run: [])
+    for run in run_jobs(again, other, config.workers, lambda job, run: []):
+        yield other.key(Job(by_name[run.candidate], run.examples, rates[run.candidate])), task.name, run
+
+
+def _restore(known: dict[str, dict[str, Any]], task: str, folder: Path) -> None:
+    """Put the runs of a table that the store has not got into it."""
+    store = Store(folder)
+    names = {field.name for field in fields(Run)} - {"trials"}
+    for key, row in known.items():
+        if row["task"] == task and store.find(key) is None:
+            store.put(key, task, Run(**{name: row[name] for name in names}))
+    store.close()

@@ -78,7 +78,7 @@ def run_jobs(
                 if isinstance(outcome, InputError):
                     raise outcome
                 if outcome.status == "failed" and not worker.alive:
-                    store.fail(setting.key(job), outcome, setting.task.name)
+                    store.put(setting.key(job), setting.task.name, outcome)
                 waiting += then(job, outcome)
                 yield outcome
     finally:

@@ -83,8 +83,8 @@ class Store:
                 return run
             time.sleep(POLL_SECONDS)
 
-    def fail(self, key: str, run: Run, task: str) -> None:
-        """Record a run that could not report by itself because its process died."""
+    def put(self, key: str, task: str, run: Run) -> None:
+        """Record a run that was made elsewhere, or whose process died before it could record it."""
         with self._writing():
             self._connection.execute(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, ?)",
