@@ -47,3 +47,10 @@ def test_a_study_is_read_from_yaml(study, tmp_path):
         StudyConfig.read(path)
     with pytest.raises(InputError, match="no such study"):
         StudyConfig.read(tmp_path / "none.yaml")
+
+
+def test_a_table_that_is_something_else_is_left_alone(study, tmp_path):
+    (tmp_path / "table.csv").write_text("candidate,loss\ngpt,1.0\n")
+    with pytest.raises(InputError, match=r"table.csv is not a study's table, it has no column"):
+        run_study(study)
+    assert (tmp_path / "table.csv").read_text() == "candidate,loss\ngpt,1.0\n"
