@@ -138,6 +138,8 @@ def test_projections_are_unbiased_and_state_their_error():
     assert 0.5 < np.mean(off) / np.mean(stated) < 2
     mean = np.mean([draw.gram for draw in draws], axis=0)
     assert np.linalg.norm(mean - truth) / np.linalg.norm(truth) < 2.5 * np.mean(off) / np.sqrt(20)
+    both = kernel(model, [data], vectors=4, projection=24)
+    assert both.standard_error == pytest.approx(kernel(model, [data], vectors=4).standard_error, rel=1e-3)
     wide = kernel(model, [data], "pseudo", projection=24)
     assert np.allclose(wide.gram, truth, rtol=1e-4, atol=1e-5)
     assert wide.standard_error < 1e-6

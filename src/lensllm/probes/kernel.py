@@ -149,6 +149,8 @@ def kernel(
         draws = grams(
             model, parameters, rows, directions, log_probs, vocabulary, projection, int(random.integers(2**31)), memory
         )
+    if vectors > 1 and projection is not None:
+        draws = [(one + other) / 2 for one, other in zip(draws[::2], draws[1::2], strict=True)]
     gram = np.mean(draws, axis=0)
     certain = output != "token" and projection is None
     n_targets = np.array([len(example.targets) for example in examples])
