@@ -3,9 +3,9 @@
     python benchmarks/kernel_use.py define CURVES.csv
 
 CURVES.csv holds the measured losses of shipped models on the task, tidy (candidate, examples, loss in nats a byte).
-Probes see the first 64 training examples of the task and nothing else. Spearman and Pearson correlations over the
-candidates, for each number of examples measured, go to benchmarks/results/kernel_use.json, beside every candidate's
-values and the processor seconds of its probes.
+Probes see the first 64 training examples of the task, at most 8 completion tokens of each, and nothing else. Spearman
+and Pearson correlations over the candidates, for each number of examples measured, go to
+benchmarks/results/kernel_use.json, beside every candidate's values and the processor seconds of its probes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from lensllm.tuning.fine_tune import Bench
 from lensllm.tuning.protocol import Protocol
 
 RESULT = Path(__file__).parent / "results" / "kernel_use.json"
-PROBES, PROJECTION, SIZES, HELD_OUT, SCORED, SUBSETS = 64, 24, (10, 20, 40), 12, 12, 3
+PROBES, TOKENS, PROJECTION = 64, 8, 24
+SIZES, HELD_OUT, SCORED, SUBSETS = (8, 16, 32), 16, 16, 2
 
 
 def probe(name: str, task: str) -> dict[str, float]:
@@ -44,7 +45,7 @@ def probe(name: str, task: str) -> dict[str, float]:
     examples = Bench(candidate, read_task(task), Protocol()).split("train")[:PROBES]
     model = load_model(candidate)
     start = time.process_time()
-    measured = kernel(model, [collate(examples)], projection=PROJECTION)
+    measured = kernel(model, [collate(examples)], tokens=TOKENS, projection=PROJECTION)
     middle = time.process_time()
     n_bytes = [example.n_bytes for example in examples]
     options = {"held_out": HELD_OUT, "scored": SCORED, "subsets": SUBSETS, "n_bytes": n_bytes}
