@@ -225,13 +225,13 @@ def curve_change() -> list[dict]:
         model, batches = load_model(find_candidate(name)), data(name, 64)
 
         exact = kernel_curve(kernel(model, batches, tokens=8), [8, 16, 32], subsets=2).losses
-        for options in (*({"projection": k} for k in (8, 16, 24, 48)), {"projection": PROJECTION, "vectors": 4}):
-            measured = kernel(model, batches, tokens=8, **options)
+        for projection in (8, 16, 24, 48):
+            measured = kernel(model, batches, tokens=8, projection=projection)
             losses = kernel_curve(measured, [8, 16, 32], subsets=2).losses
             found.append(
                 {
                     "model": name,
-                    **options,
+                    "projection": projection,
                     "standard error of the kernel": measured.standard_error,
                     "largest change of the kernel curve": float(np.abs(losses / exact - 1).max()),
                 }
