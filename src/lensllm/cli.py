@@ -148,7 +148,7 @@ def select(
 @app.command()
 def demo(
     real: Annotated[
-        bool, typer.Option("--real", help="Add SmolLM2-135M (fetched first; takes hours on a CPU).")
+        bool, typer.Option("--real", help="Add SmolLM2-135M, which is fetched first; some ten minutes more.")
     ] = False,
     output_dir: Annotated[Path, typer.Option("--output-dir", help="Where the results go.")] = Path("out/demo"),
     as_json: Json = False,
@@ -181,7 +181,8 @@ def runs(
         print(json.dumps(rows, indent=2))
         return
     table = _table(
-        *["task", "candidate", "examples", "status", "nats/byte", "nats/token", "learning-rate", "FLOPs", "seconds"]
+        *["task", "candidate", "examples", "status", "nats/byte", "nats/token", "learning-rate", "FLOPs", "seconds"],
+        names=2,
     )
     for task, run in recorded:
         losses = [f"{run.nats_per_byte:.4f}", f"{run.nats_per_token:.4f}"] if run.status == "done" else ["", ""]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lensllm.candidates import find_candidates
@@ -17,7 +16,7 @@ from lensllm.report import write_report
 from lensllm.search.ladder import Ladder, everything_flops
 from lensllm.search.workers import Setting, run_jobs
 from lensllm.selection import Selection, rank
-from lensllm.selectors import LensLLM
+from lensllm.selectors import LensLLM, forecast_path
 from lensllm.tasks import read_task
 from lensllm.tuning.run import Run
 
@@ -98,10 +97,8 @@ def _conclude(runs: list[Run], ladder: Ladder, setting: Setting) -> Selection:
     )
     curves = Curves.from_tidy(table, features).of(names)
     target = len(task.train)
-    selector = LensLLM()
-    steps = np.unique(np.geomspace(ladder.sizes[-1], target, 9).round())
-    path = tuple(selector.forecast(curves, size) for size in steps)
-    ranking, forecast = rank(curves, selector.forecast(curves, target), runs)
+    path = forecast_path(LensLLM(), curves, target)
+    ranking, forecast = rank(curves, path[-1], runs)
     return Selection(
         task=task.name,
         target_size=target,
