@@ -63,7 +63,7 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
 def _measure(ladder: Ladder, config: SelectConfig, setting: Setting, progress: Progress | None) -> list[Run]:
     workers = min(config.workers or _default_workers(), len(ladder.candidates))
     runs: list[Run] = []
-    for run in run_jobs(ladder.start(), setting, workers, ladder.after):
+    for _, run in run_jobs(ladder.start(), setting, workers, ladder.after):
         runs.append(run)
         if progress:
             progress(run, len(runs), ladder.expected)

@@ -25,7 +25,7 @@ def test_the_results_do_not_depend_on_the_number_of_workers(setting, model_folde
     results = []
     for workers in (1, 2):
         apart = Setting(setting.task, setting.protocol, tmp_path / str(workers))
-        runs = list(run_jobs(jobs, apart, workers, lambda job, run: []))
+        runs = [run for _, run in run_jobs(jobs, apart, workers, lambda job, run: [])]
         results.append({(run.candidate, run.examples): run.nats_per_byte for run in runs})
     assert results[0] == results[1]
     assert len(results[0]) == 4
@@ -51,12 +51,12 @@ def test_a_killed_worker_loses_its_run_and_no_other(setting, model_folders):
     Store(setting.folder).close()
     Thread(target=kill_one, daemon=True).start()
     jobs = [Job(candidate, size) for size in (100, 50) for candidate in candidates]
-    runs = {(run.candidate, run.examples): run for run in run_jobs(jobs, setting, 2, lambda job, run: [])}
+    runs = {(run.candidate, run.examples): run for _, run in run_jobs(jobs, setting, 2, lambda job, run: [])}
     assert killed
     assert runs["gpt", 100].status == "failed"
     assert "killed by SIGKILL (out of memory?)" in runs["gpt", 100].error
     assert [runs[key].status for key in (("llama", 100), ("gpt", 50), ("llama", 50))] == ["done"] * 3
-    again = {(run.candidate, run.examples): run for run in run_jobs(jobs, setting, 2, lambda job, run: [])}
+    again = {(run.candidate, run.examples): run for _, run in run_jobs(jobs, setting, 2, lambda job, run: [])}
     assert again["gpt", 100].status == "done"
     assert again["llama", 100] == runs["llama", 100]
 
@@ -70,7 +70,7 @@ def test_an_error_in_a_run_is_its_record_and_the_others_go_on(setting, model_fol
     broken = shutil.copytree(model_folders["gpt"], tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"torn")
     jobs = [Job(find_candidate(str(folder)), 0) for folder in (broken, model_folders["llama"])]
-    runs = {run.candidate: run for run in run_jobs(jobs, setting, 1, lambda job, run: [])}
+    runs = {run.candidate: run for _, run in run_jobs(jobs, setting, 1, lambda job, run: [])}
     assert runs["broken"].status == "failed"
     assert "broken cannot be loaded" in runs["broken"].error
     assert runs["llama"].status == "done"
@@ -80,5 +80,5 @@ def test_the_key_follows_everything_that_changes_the_result(setting, model_folde
     gpt, llama = (find_candidate(str(model_folders[name])) for name in ("gpt", "llama"))
     other = Setting(setting.task, Protocol(num_train_epochs=2), tmp_path)
     keys = [setting.key(Job(gpt, 50)), setting.key(Job(gpt, 100)), setting.key(Job(gpt, 50, 1e-3))]
-    keys += [setting.key(Job(llama, 50)), other.key(Job(gpt, 50))]
+    keys += [setting.key(Job(gpt, 50, 1e-3, to_beat=1.0)), setting.key(Job(llama, 50)), other.key(Job(gpt, 50))]
     assert len(set(keys)) == len(keys)

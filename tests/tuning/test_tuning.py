@@ -143,3 +143,20 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_steps(bench, name, monkeyp
     run = fine_tune(bench(name), 100, 1e-2)
     assert run.status == "done"
     assert run.nats_per_byte == pytest.approx(whole.nats_per_byte, rel=1e-4)
+
+
+def test_a_rung_that_does_not_help_is_tried_at_a_lower_learning_rate(bench):
+    protocol = dataclasses.replace(QUICK, num_train_epochs=4)
+    once = fine_tune(bench("gpt", protocol), 96, 1e-2)
+    assert once.trials == []
+    assert fine_tune(bench("gpt", protocol), 96, 1e-2, to_beat=once.validation * 1.01) == dataclasses.replace(
+        once, seconds=pytest.approx(once.seconds, abs=60)
+    )
+    both = fine_tune(bench("gpt", protocol), 96, 1e-2, to_beat=once.validation)
+    assert [trial.learning_rate for trial in both.trials] == [1e-2, pytest.approx(3e-3)]
+    assert both.validation == min(trial.validation for trial in both.trials)
+    assert both.learning_rate == min(both.trials, key=lambda trial: trial.validation).learning_rate
+    assert both.flops > 1.5 * once.flops
+    better = fine_tune(bench("gpt", protocol), 96, 0.1, to_beat=0.0)
+    assert better.learning_rate == pytest.approx(0.03)
+    assert better.nats_per_byte == fine_tune(bench("gpt", protocol), 96, better.learning_rate).nats_per_byte

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -18,11 +19,11 @@ from lensllm.search.workers import Job, Setting, run_jobs
 from lensllm.store import Store
 from lensllm.tasks import read_task
 from lensllm.tuning.protocol import Protocol
-from lensllm.tuning.run import Run
+from lensllm.tuning.run import Run, Trial
 
 COLUMNS = [
     "task", "candidate", "examples", "seed", "subset_seed", "status", "nats_per_token", "nats_per_byte",
-    "standard_error", "learning_rate", "flops", "test_flops", "seconds", "tokens", "parameters", "error", "key",
+    "standard_error", "validation", "learning_rate", "trials", "flops", "test_flops", "seconds", "tokens", "parameters", "error", "key",
 ]  # fmt: skip
 ORDER = ["task", "candidate", "examples", "seed"]
 
@@ -63,8 +64,8 @@ class StudyConfig(BaseModel):
 def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda task, run: None) -> pd.DataFrame:
     """Run what has not been run yet and write the table.
 
-    The learning rate of a candidate is chosen at the smallest size, on validation examples, and kept; repeated
-    sizes use another seed for the subset and for the order of training. A run is known by its key, which hashes
+    Learning rates are chosen as `select` does, on validation examples; repeated sizes use another seed for the subset
+    and for the order of training, and the learning rate of the first seed. A run is known by its key, which hashes
     everything that changes its result, so a committed table is enough to go on from on another machine.
 
     Args:
@@ -88,7 +89,7 @@ def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda
     for name in [*config.design_tasks, *config.report_tasks]:
         for key, task, run in _task_runs(name, config, rows):
             progress(task, run)
-            rows[key] = {**asdict(run), "task": task, "key": key}
+            rows[key] = {**asdict(run), "trials": json.dumps([asdict(t) for t in run.trials]), "task": task, "key": key}
             written = pd.DataFrame(rows.values())[COLUMNS].sort_values(ORDER, ignore_index=True)
             written.to_csv(table, index=False)
     return written
@@ -101,23 +102,15 @@ def _task_runs(name: str, config: StudyConfig, known: dict[str, dict[str, Any]])
     protocol = Protocol(max_test_examples=config.max_test_examples, num_train_epochs=config.num_train_epochs)
     setting = Setting(task, protocol, Path(config.output_dir) / task.name)
     _restore(known, task.name, setting.folder)
-    by_name = {candidate.name: candidate for candidate in candidates}
     ladder = Ladder(candidates, task, protocol, sizes, budget=1)
-    rates: dict[str, float] = {}
-    for run in run_jobs(ladder.start(), setting, config.workers, ladder.after):
-        if run.examples == sizes[0] and run.status == "done":
-            rates[run.candidate] = run.learning_rate
-        chosen = rates.get(run.candidate) if run.examples > sizes[0] else None
-        yield setting.key(Job(by_name[run.candidate], run.examples, chosen)), task.name, run
-    again = [
-        Job(by_name[candidate], size, rate)
-        for candidate, rate in rates.items()
-        for size in config.repeated_sizes
-        if size in sizes
-    ]
+    again: list[Job] = []
+    for job, run in run_jobs(ladder.start(), setting, config.workers, ladder.after):
+        if run.examples in config.repeated_sizes and run.status == "done":
+            again.append(Job(job.candidate, run.examples, run.learning_rate))
+        yield setting.key(job), task.name, run
     other = replace(setting, protocol=replace(protocol, seed=1, subset_seed=1))
-    for run in run_jobs(again, other, config.workers, lambda job, run: []):
-        yield other.key(Job(by_name[run.candidate], run.examples, rates[run.candidate])), task.name, run
+    for job, run in run_jobs(again, other, config.workers, lambda job, run: []):
+        yield other.key(job), task.name, run
 
 
 def _restore(known: dict[str, dict[str, Any]], task: str, folder: Path) -> None:
@@ -126,5 +119,6 @@ def _restore(known: dict[str, dict[str, Any]], task: str, folder: Path) -> None:
     names = {field.name for field in fields(Run)} - {"trials"}
     for key, row in known.items():
         if row["task"] == task and store.find(key) is None:
-            store.put(key, task, Run(**{name: row[name] for name in names}))
+            trials = [Trial(**trial) for trial in json.loads(row["trials"])]
+            store.put(key, task, Run(**{name: row[name] for name in names}, trials=trials))
     store.close()

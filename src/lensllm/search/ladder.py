@@ -36,13 +36,14 @@ def run_flops(zero_shot: Run, examples: int, task: Task, protocol: Protocol, *, 
     """FLOPs that a run will take, from those that measuring the same model before any training took.
 
     (1 + 2) 1.07 f D epochs for training, f for each evaluated example, where f is the model's forward pass over an
-    average example; the first rung trains and validates once a learning rate.
+    average example; the first rung trains and validates once a learning rate. A second learning rate that a larger rung
+    may come to need is not foreseen.
     """
     tested = len(task.test[: protocol.max_test_examples])
     forward = zero_shot.test_flops / tested
     trials = len(protocol.learning_rate_trials) if first else 1
     training = (1 + BACKWARD) * PADDING * forward * examples * protocol.num_train_epochs * trials
-    validation = forward * len(task.validation[: protocol.max_validation_examples]) * (trials if trials > 1 else 0)
+    validation = forward * len(task.validation[: protocol.max_validation_examples]) * trials
     return training + validation + forward * tested
 
 
@@ -79,7 +80,9 @@ def affordable(budget: float, zero_shots: Sequence[Run], task: Task, protocol: P
 
 
 class Ladder:
-    """Every candidate as it came, then fine-tuned on the same sizes, the learning rate chosen at the first.
+    """Every candidate as it came, then fine-tuned on the same sizes one after another.
+
+    The learning rate is chosen at the first size, and lowered where a larger one does not help.
 
     Args:
         candidates: to measure.
@@ -120,9 +123,12 @@ class Ladder:
         if job.examples == 0:
             self._zero_shots.append(run)
             return self._first_rung() if len(self._zero_shots) == len(self.candidates) else []
-        if job.examples == self.sizes[0] and run.status == "done":
-            return [Job(job.candidate, size, run.learning_rate) for size in self.sizes[1:]]
-        return []
+        if run.status == "done":
+            learning_rate, to_beat = run.learning_rate, run.validation
+        else:
+            learning_rate, to_beat = job.learning_rate, job.to_beat
+        larger = [size for size in self.sizes if size > job.examples]
+        return [Job(job.candidate, larger[0], learning_rate, to_beat)] if larger and learning_rate is not None else []
 
     def _first_rung(self) -> list[Job]:
         usable = {run.candidate: run for run in self._zero_shots if run.status == "done"}

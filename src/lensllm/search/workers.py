@@ -23,17 +23,25 @@ from lensllm.tasks import Task
 from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised whenever a change of the code changes what a run measures, so that old records are not mistaken for new."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to make: a candidate on a number of examples, at a known learning rate or one to be chosen."""
+    """One run to make.
+
+    Attributes:
+        candidate: to be fine-tuned.
+        examples: on so many; 0 to be measured as it came.
+        learning_rate: its peak; None if it is to be chosen.
+        to_beat: validation loss of the rung before, which a larger one should come below.
+    """
 
     candidate: Candidate
     examples: int
     learning_rate: float | None = None
+    to_beat: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,13 @@ class Setting:
     def key(self, job: Job) -> str:
         """SHA-256 of everything that changes the result of a job."""
         parts = [TRAINING_VERSION, self.task.fingerprint, job.candidate.fingerprint, asdict(self.protocol)]
-        return hashlib.sha256(json.dumps([*parts, job.examples, job.learning_rate]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([*parts, job.examples, job.learning_rate, job.to_beat]).encode()).hexdigest()
 
 
 def run_jobs(
     jobs: Sequence[Job], setting: Setting, workers: int, then: Callable[[Job, Run], Sequence[Job]]
-) -> Iterator[Run]:
-    """Make all jobs, and those that `then` asks for after each, the largest first; yield runs as they end.
+) -> Iterator[tuple[Job, Run]]:
+    """Make all jobs, and those that `then` asks for after each, the largest first; yield each as it ends.
 
     Runs that the store has are not made again. A job whose process dies (out of memory, killed) is recorded as
     failed and the others go on.
@@ -66,10 +74,10 @@ def run_jobs(
     waiting = list(jobs)
     try:
         while waiting or any(worker.job for worker in team):
-            waiting.sort(key=lambda job: job.examples)
+            waiting.sort(key=lambda job: -job.examples)
             for worker in team:
                 if waiting and worker.job is None:
-                    worker.give(waiting.pop())
+                    worker.give(waiting.pop(0))
             for ready in wait([source for worker in team if worker.job for source in worker.sources]):
                 worker = next(worker for worker in team if ready in worker.sources)
                 if worker.job is None:
@@ -80,7 +88,7 @@ def run_jobs(
                 if outcome.status == "failed" and not worker.alive:
                     store.put(setting.key(job), setting.task.name, outcome)
                 waiting += then(job, outcome)
-                yield outcome
+                yield job, outcome
     finally:
         for worker in team:
             worker.stop()
@@ -165,7 +173,7 @@ def _make(bench: Any, job: Job) -> Run:
 
     bench.encode()
     try:
-        return fine_tune(bench, job.examples, job.learning_rate)
+        return fine_tune(bench, job.examples, job.learning_rate, job.to_beat)
     except InputError as error:
         return Run(job.candidate.name, job.examples, "failed", error=str(error))
     except Exception as error:

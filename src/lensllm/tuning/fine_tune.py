@@ -76,11 +76,18 @@ class Bench:
         return copy(self._meter)
 
 
-def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None) -> Run:
+def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None, to_beat: float | None = None) -> Run:
     """Fine-tune the candidate on the first `examples` of the task and measure its test loss.
 
-    With 0 examples the model is measured as it came. Without a learning rate, those of the protocol are tried
-    and the one with the lowest validation loss is kept; every trial is charged.
+    With 0 examples the model is measured as it came. Without a learning rate, those of the protocol are tried;
+    with one, a lower one is tried as well if the validation loss does not come below `to_beat`. The one with the lowest
+    validation loss is kept; every trial is charged.
+
+    Args:
+        bench: the candidate and the task.
+        examples: D.
+        learning_rate: its peak; None to choose among the protocol's.
+        to_beat: validation loss of the rung before, nats a byte.
 
     Returns:
         A run that is done or diverged; an encoded example that does not fit is the only bad input left here.
@@ -99,19 +106,23 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None) -
     tokens = 0
     error = ""
     best: PreTrainedModel | None = model if examples == 0 else None
+    least = math.inf
     rates = [learning_rate] if learning_rate is not None else protocol.learning_rates(parameters)
-    for rate in rates if examples else []:
+    waiting = rates if examples else []
+    while waiting:
+        rate, *waiting = waiting
         validation = math.inf
         try:
             tuned, read = _train(bench, model if not trials else None, examples, rate, meter)
             tokens += read
-            if len(rates) > 1:
-                validation = _measure(tuned, bench, "validation", meter).nats_per_byte
-            if len(rates) == 1 or validation < min((trial.validation for trial in trials), default=math.inf):
-                best, learning_rate = tuned, rate
+            validation = _measure(tuned, bench, "validation", meter).nats_per_byte
+            if validation < least:
+                best, learning_rate, least = tuned, rate, validation
         except Diverged as diverged:
             error = str(diverged)
         trials.append(Trial(rate, validation))
+        if to_beat is not None and len(trials) == 1 and not validation < to_beat:
+            waiting = [rate * protocol.learning_rate_backoff]
 
     before_test = meter.total
     result = _measure(best, bench, "test", meter) if best is not None else None
@@ -124,8 +135,9 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None) -
         nats_per_token=result.nats_per_token if result and done else math.nan,
         nats_per_byte=result.nats_per_byte if result and done else math.nan,
         standard_error=result.standard_error if result and done else math.nan,
+        validation=least if math.isfinite(least) else math.nan,
         learning_rate=learning_rate or 0.0,
-        trials=trials if len(rates) > 1 else [],
+        trials=trials if len(trials) > 1 else [],
         flops=meter.total,
         test_flops=meter.total - before_test,
         seconds=time.perf_counter() - started,

@@ -17,7 +17,9 @@ class Protocol:
         num_train_epochs: passes over the subset.
         per_device_train_batch_size: examples a step.
         learning_rate_trials: the learning rates tried at the first rung, as multiples of `base_learning_rate`;
-            the one with the lowest validation loss is kept for all larger rungs.
+            the one with the lowest validation loss is kept.
+        learning_rate_backoff: a larger rung whose validation loss is not below the rung's before is trained once more
+            at this multiple of its learning rate, and the better of the two is kept from there on.
         warmup_ratio: part of the steps over which the learning rate rises; it then falls linearly to 0.
         weight_decay: of AdamW.
         max_test_examples: test examples measured after each run, the first of the test split.
@@ -30,6 +32,7 @@ class Protocol:
     num_train_epochs: int = 3
     per_device_train_batch_size: int = 8
     learning_rate_trials: tuple[float, ...] = (0.1, 0.3, 1.0)
+    learning_rate_backoff: float = 0.3
     warmup_ratio: float = 0.1
     weight_decay: float = 0.0
     max_test_examples: int = 300

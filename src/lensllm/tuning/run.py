@@ -10,7 +10,7 @@ Status = Literal["done", "failed", "diverged"]
 
 @dataclass(frozen=True)
 class Trial:
-    """One learning rate tried at the first rung: its validation loss in nats a byte, infinite if it diverged."""
+    """One learning rate tried: its validation loss in nats a byte, infinite if it diverged."""
 
     learning_rate: float
     validation: float
@@ -27,8 +27,9 @@ class Run:
         nats_per_token: test loss a completion token.
         nats_per_byte: test loss a byte of completion text; what candidates are ranked by.
         standard_error: of `nats_per_byte` over test examples.
+        validation: loss on the validation examples, nats a byte; compared between rungs and learning rates only.
         learning_rate: the peak learning rate used.
-        trials: the learning rates tried, where this run chose one.
+        trials: the learning rates tried, where there was more than one.
         flops: floating-point operations of everything the run did: trials, training, evaluations.
         test_flops: the part of `flops` that measured the test loss.
         seconds: wall-clock time of the same.
@@ -45,6 +46,7 @@ class Run:
     nats_per_token: float = float("nan")
     nats_per_byte: float = float("nan")
     standard_error: float = float("nan")
+    validation: float = float("nan")
     learning_rate: float = 0.0
     trials: list[Trial] = field(default_factory=list)
     flops: float = 0.0
