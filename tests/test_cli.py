@@ -13,7 +13,7 @@ import time
 import pandas as pd
 import pytest
 
-from lensllm.cli import _spread, main
+from lensllm.cli import main
 from lensllm.store import Store
 
 QUICK = ["--num-train-epochs", "1", "--max-test-examples", "10"]
@@ -46,7 +46,7 @@ def selected(model_folders, sums_file, tmp_path_factory):
     models = [model_folders[name] for name in ("gpt", "llama", "t5")]
     command = ["select", sums_file, "--models", *models, "--sizes", 50, 100, "--output-dir", folder, *QUICK]
     done = subprocess.run(
-        [sys.executable, "-m", "lensllm.cli", *map(str, command)], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "lensllm", *map(str, command)], capture_output=True, text=True, check=True
     )
     return folder, done.stdout, command
 
@@ -98,7 +98,7 @@ def test_runs_are_listed(selected, capsys):
 def test_a_kill_at_any_moment_loses_at_most_what_was_running(selected, model_folders, sums_file, tmp_path, capsys):
     folder, _, command = selected
     command = [str(tmp_path) if part == folder else str(part) for part in command]
-    process = subprocess.Popen([sys.executable, "-m", "lensllm.cli", *command], start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-m", "lensllm", *command], start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if (tmp_path / "runs.sqlite").exists() and len(Store(tmp_path).runs()) >= 4:
@@ -193,8 +193,8 @@ def test_bad_input_is_one_sentence(arguments, message, model_folders, sums_file,
 def test_lists_take_all_that_follows():
     given = ["select", "task", "--models", "a", "b", "--sizes", "50", "100", "--json", "c.yaml"]
     spread = "select task --models a --models b --sizes 50 --sizes 100 --json c.yaml"
-    assert _spread(given) == spread.split()
-    assert _spread(["select", "--models", "a", "c.yaml"]) == ["select", "--models", "a", "c.yaml"]
+    assert spread(given) == spread.split()
+    assert spread(["select", "--models", "a", "c.yaml"]) == ["select", "--models", "a", "c.yaml"]
 
 
 def test_the_zoo_is_listed(capsys):

@@ -23,7 +23,8 @@ from lensllm.tuning.run import Run, Trial
 
 COLUMNS = [
     "task", "candidate", "examples", "seed", "subset_seed", "status", "nats_per_token", "nats_per_byte",
-    "standard_error", "validation", "learning_rate", "trials", "flops", "test_flops", "seconds", "tokens", "parameters", "error", "key",
+    "standard_error", "validation", "learning_rate", "trials", "flops", "test_flops", "seconds", "tokens",
+    "parameters", "error", "key",
 ]  # fmt: skip
 ORDER = ["task", "candidate", "examples", "seed"]
 

@@ -123,10 +123,9 @@ class Ladder:
         if job.examples == 0:
             self._zero_shots.append(run)
             return self._first_rung() if len(self._zero_shots) == len(self.candidates) else []
+        learning_rate, to_beat = job.learning_rate, job.to_beat
         if run.status == "done":
             learning_rate, to_beat = run.learning_rate, run.validation
-        else:
-            learning_rate, to_beat = job.learning_rate, job.to_beat
         larger = [size for size in self.sizes if size > job.examples]
         return [Job(job.candidate, larger[0], learning_rate, to_beat)] if larger and learning_rate is not None else []
 

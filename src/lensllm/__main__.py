@@ -1,0 +1,5 @@
+"""`python -m lensllm` is `lensllm`."""
+
+from lensllm.cli import main
+
+main()

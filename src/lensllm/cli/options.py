@@ -1,0 +1,69 @@
+"""A flag for every field of a configuration, and YAML under the flags."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+from lensllm.config import SelectConfig
+from lensllm.errors import InputError
+
+
+def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one flag for every field of its configuration but the positional one."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind != p.VAR_KEYWORD]
+        for name, field in config.model_fields.items():
+            if name == positional:
+                continue
+            shown = None if field.default in (PydanticUndefined, "", []) else field.default
+            help_text = f"{field.description}" + (f" [default: {shown}]" if shown is not None else "")
+            kind: Any = field.annotation
+            flag = typer.Option(f"--{name.replace('_', '-')}", help=help_text, show_default=False)
+            own.append(
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, flag]
+                )
+            )
+
+        def called(**values: Any) -> None:
+            command(**values)
+
+        called.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in own}
+        called.__name__, called.__doc__ = command.__name__, command.__doc__
+        return called
+
+    return decorate
+
+
+def config_of(file: Path | None, given: dict[str, Any]) -> SelectConfig:
+    """The configuration of a YAML file with the flags that were given over it."""
+    settings: dict[str, Any] = {}
+    if file is not None:
+        if not file.is_file():
+            raise InputError(f"no such configuration file: {file}")
+        try:
+            settings = yaml.safe_load(file.read_text()) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(settings, dict):
+            raise InputError(f"{file} must hold names and values, got {type(settings).__name__}")
+    settings |= {name: value for name, value in given.items() if value not in (None, [])}
+    try:
+        return SelectConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        known = (
+            f"; the options are {', '.join(SelectConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        )
+        raise InputError(f"option {name!r}: {first['msg'].lower()}, got {first['input']!r}{known}") from error
