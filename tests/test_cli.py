@@ -192,8 +192,8 @@ def test_bad_input_is_one_sentence(arguments, message, model_folders, sums_file,
 
 def test_lists_take_all_that_follows():
     given = ["select", "task", "--models", "a", "b", "--sizes", "50", "100", "--json", "c.yaml"]
-    spread = "select task --models a --models b --sizes 50 --sizes 100 --json c.yaml"
-    assert spread(given) == spread.split()
+    expected = "select task --models a --models b --sizes 50 --sizes 100 --json c.yaml"
+    assert spread(given) == expected.split()
     assert spread(["select", "--models", "a", "c.yaml"]) == ["select", "--models", "a", "c.yaml"]
 
 
