@@ -13,7 +13,7 @@ import time
 import pandas as pd
 import pytest
 
-from lensllm.cli import main
+from lensllm.cli import main, spread
 from lensllm.store import Store
 
 QUICK = ["--num-train-epochs", "1", "--max-test-examples", "10"]
