@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lensllm.errors import InputError
 from lensllm.tuning.protocol import Protocol
 
 
@@ -26,6 +29,21 @@ class SelectConfig(BaseModel):
     max_test_examples: int = Field(Protocol.max_test_examples, ge=10, description="Test examples measured a run.")
     seed: int = Field(Protocol.seed, ge=0, description="Seed of the training order.")
     subset_seed: int = Field(Protocol.subset_seed, ge=0, description="Seed of the nested subsets.")
+
+    @classmethod
+    def of(cls, **settings: Any) -> SelectConfig:
+        """The configuration with these settings.
+
+        Raises:
+            InputError: naming the setting that is unknown or has a value it cannot have.
+        """
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            known = f"; the options are {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
+            raise InputError(f"option {name!r}: {first['msg'].lower()}, got {first['input']!r}{known}") from error
 
     def protocol(self) -> Protocol:
         """The training settings among these."""

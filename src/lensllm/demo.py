@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lensllm import zoo
+from lensllm.benchmark.own_curves import own_curves
+from lensllm.benchmark.study import StudyConfig
 from lensllm.config import SelectConfig
 from lensllm.pipeline import Progress, run_selection
 from lensllm.report import write_report
-from lensllm.search.ladder import SMALLEST
 from lensllm.selection import NOT_TUNED, Selection
-from lensllm.tasks import read_task
 
 TASK = "define"
 REAL = "smollm2-135m"
 TRUTH = "demo_truth.json"
-COMMAND = "python -m lensllm.demo"
+COMMAND = "python -m lensllm.demo benchmarks/study/study.yaml"
 
 
 def run_demo(output_dir: Path, real: bool = False, progress: Progress | None = None) -> Selection:
     """Select among the zoo's models for a shipped task, and compare with the shipped truth.
 
-    The truth holds the test loss of every candidate fine-tuned on all the data; `python -m lensllm.demo` measured it.
+    The truth holds the test loss of every candidate fine-tuned on all the data, taken from our own study (docs/study.md).
 
     Args:
         output_dir: gets `selection.json`, `curves.csv` and `report.html`.
@@ -77,18 +77,16 @@ def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def measure_truth(models: Sequence[str], output_dir: Path) -> dict[str, Any]:
-    """Fine-tune every model on all of the task's data, at the learning rate its first rung chose."""
-    task = read_task(TASK)
-    full, tested = len(task.train), len(task.test)
-    config = SelectConfig(
-        task=TASK, models=list(models), sizes=[SMALLEST, full], max_test_examples=tested, output_dir=str(output_dir)
-    )
-    selection = run_selection(config, lambda run, done, expected: print(f"{done}/{expected} {run}"))
-    losses = {row.candidate: row.measured[full] for row in selection.ranking if not row.candidate.endswith(NOT_TUNED)}
-    return {"command": COMMAND, "task": TASK, "examples": full, "test_examples": tested, "losses": losses}
+def study_truth(study: str | Path) -> dict[str, Any]:
+    """The truth as a study (`lensllm bench run-study`) measured it, every candidate fine-tuned on all the data.
+
+    Raises:
+        InputError: if the study has not finished the demonstration's task.
+    """
+    curves = own_curves(StudyConfig.read(study), [TASK])[TASK]
+    losses = dict(zip(curves.candidates, map(float, curves.losses[:, -1]), strict=True))
+    return {"command": COMMAND, "task": TASK, "examples": int(curves.sizes[-1]), "losses": losses}
 
 
 if __name__ == "__main__":
-    truth = measure_truth(zoo.model_names(), Path("out/study") / TASK)
-    Path(__file__).with_name(TRUTH).write_text(json.dumps(truth, indent=2) + "\n")
+    Path(__file__).with_name(TRUTH).write_text(json.dumps(study_truth(sys.argv[1]), indent=2) + "\n")

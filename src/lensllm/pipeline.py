@@ -42,7 +42,7 @@ def select(
     Raises:
         InputError: for anything in the task, the models or the options that cannot be used.
     """
-    return run_selection(SelectConfig(task=str(task), models=list(models), **options), progress)
+    return run_selection(SelectConfig.of(task=str(task), models=list(models), **options), progress)
 
 
 def run_selection(config: SelectConfig, progress: Progress | None = None) -> Selection:

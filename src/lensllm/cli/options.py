@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lensllm.config import SelectConfig
@@ -58,12 +58,4 @@ def config_of(file: Path | None, given: dict[str, Any]) -> SelectConfig:
         if not isinstance(settings, dict):
             raise InputError(f"{file} must hold names and values, got {type(settings).__name__}")
     settings |= {name: value for name, value in given.items() if value not in (None, [])}
-    try:
-        return SelectConfig(**settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        known = (
-            f"; the options are {', '.join(SelectConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        )
-        raise InputError(f"option {name!r}: {first['msg'].lower()}, got {first['input']!r}{known}") from error
+    return SelectConfig.of(**settings)
