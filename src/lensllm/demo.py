@@ -26,7 +26,7 @@ COMMAND = "python -m lensllm.demo benchmarks/study/study.yaml"
 def run_demo(output_dir: Path, real: bool = False, progress: Progress | None = None) -> Selection:
     """Select among the zoo's models for a shipped task, and compare with the shipped truth.
 
-    The truth holds the test loss of every candidate fine-tuned on all the data, taken from our own study (docs/study.md).
+    The truth, the test loss of every candidate fine-tuned on all the data, is taken from our own study (docs/study.md).
 
     Args:
         output_dir: gets `selection.json`, `curves.csv` and `report.html`.
