@@ -11,9 +11,8 @@ import typer
 from lensllm.cli.common import empty_table, print_table
 
 if TYPE_CHECKING:
+    from lensllm.probes.record import Probe
     from lensllm.tuning.run import Run
-
-STUDY = Path("benchmarks/study/study.yaml")
 
 
 def bench_published(
@@ -32,32 +31,19 @@ def bench_published(
 
 
 def bench_run_study(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")]) -> None:
-    """Fine-tune every candidate on every task at every size; run again to go on after an interruption."""
+    """Probe and fine-tune every candidate on every task at every size; run again to go on after an interruption."""
     from lensllm.benchmark.study import StudyConfig, run_study
+    from lensllm.benchmark.study_probes import run_study_probes
+
+    def told_probe(task: str, probe: Probe) -> None:
+        line = f"{task}: {probe.candidate} probed: {probe.status} {probe.zero_shot:.4f}"
+        print(line, file=sys.stderr, flush=True)
 
     def told(task: str, run: Run) -> None:
         line = f"{task}: {run.candidate} on {run.examples:,}, seed {run.seed}: {run.status} {run.nats_per_byte:.4f}"
         print(line, file=sys.stderr, flush=True)
 
     study = StudyConfig.read(config)
+    if study.probes_table:
+        print(f"{len(run_study_probes(study, told_probe))} probes in {study.probes_table}")
     print(f"{len(run_study(study, told))} runs in {study.table}")
-
-
-def bench_own(
-    study: Annotated[Path, typer.Option("--study", help="The study whose curves are scored.")] = STUDY,
-    report: Annotated[bool, typer.Option("--report", help="Score the report tasks, not the design tasks.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
-) -> None:
-    """Compare every selector on our own fine-tuning curves, those tasks of the study that are complete."""
-    from lensllm.benchmark.own import run
-    from lensllm.benchmark.study import StudyConfig
-
-    result = run(StudyConfig.read(study), report=report, json_file=json_file)
-    print(f"{result['split']} tasks: {', '.join(result['tasks'])}")
-    table = empty_table("method", "PearCorr", "RelAcc", "90 % interval", "regret")
-    for name, m in result["methods"].items():
-        low, high = m["rel_acc"]["ci"]
-        numbers = [f"{m['pearcorr']['mean']:.2f}" if m["pearcorr"]["mean"] is not None else ""]
-        numbers += [f"{m['rel_acc']['mean']:.2f}", f"{low:.1f} to {high:.1f}", f"{m['regret']['mean']:.4f}"]
-        table.add_row(name, *numbers)
-    print_table(table)
