@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -132,11 +133,12 @@ def against(
         metric = getattr(metrics, name)
         difference = np.array([metric(ours[key], truth[key[0]]) - metric(theirs[key], truth[key[0]]) for key in ours])
         drawn = np.abs(difference) < 1e-9
-        boot = [
-            np.mean([metric(_of(ours[k], rows), truth[k[0]][rows]) - metric(_of(theirs[k], rows), truth[k[0]][rows])
-                     for k in ours])
-            for rows in resamples
-        ]  # fmt: skip
+
+        def gap(rows: np.ndarray, metric: Callable[[Forecast, Floats], float] = metric) -> float:
+            mine, other = ([metric(part_of(m[k], rows), truth[k[0]][rows]) for k in ours] for m in (ours, theirs))
+            return float(np.mean(mine) - np.mean(other))
+
+        boot = [gap(rows) for rows in resamples]
         result[name.replace("pear_corr", "pearcorr")] = {
             "won": int((~drawn & (difference > 0)).sum()),
             "drawn": int(drawn.sum()),
@@ -147,9 +149,10 @@ def against(
     return result
 
 
-def _of(forecast: Forecast, rows: np.ndarray) -> Forecast:
+def part_of(forecast: Forecast, rows: np.ndarray) -> Forecast:
+    """The forecast of some of the candidates."""
     names = tuple(forecast.candidates[row] for row in rows)
-    return Forecast(names, forecast.target_size, forecast.mean[rows], forecast.samples[:1, rows])
+    return Forecast(names, forecast.target_size, forecast.mean[rows], forecast.samples[:, rows])
 
 
 def leave_one_task_out(data: dict[str, Curves]) -> dict[str, Any]:
@@ -270,11 +273,10 @@ def _calibration_of(selector: LensLLM, mine: list[Case]) -> dict[str, Any]:
     truth = np.exp(mine[0].truth)
     names = tuple(str(i) for i in range(truth.size))
     made = [Forecast(names, TARGET, np.exp(case.parts.mean), np.exp(selector.sample(case.parts))) for case in mine]
-    rivals = {
-        "p_best": [forecast.p_best for forecast in made],
-        "uniform": [np.full(truth.size, 1 / truth.size)] * len(made),
-        "softmax": [_softmax(-forecast.mean) for forecast in made],
-    }
+    rivals: dict[str, list[Floats]] = {"p_best": [], "uniform": [], "softmax": []}
+    for forecast in made:
+        for name, probabilities in rivals_of(forecast, forecast).items():
+            rivals[name].append(probabilities)
     return {
         "coverage": {
             f"{level:.0%}": float(np.mean([metrics.coverage(f.samples, truth, level) for f in made]))
@@ -283,6 +285,15 @@ def _calibration_of(selector: LensLLM, mine: list[Case]) -> dict[str, Any]:
         "brier": {name: float(np.mean([metrics.brier(p, truth) for p in ps])) for name, ps in rivals.items()},
         "log_score": {name: float(np.mean([metrics.log_score(p, truth) for p in ps])) for name, ps in rivals.items()},
         "inflation": {"common": selector.common.inflation, "own": selector.own.inflation},
+    }
+
+
+def rivals_of(forecast: Forecast, scored: Forecast) -> dict[str, Floats]:
+    """P(best) beside what it has to beat: all alike, and a softmax of minus the losses that `scored` forecasts."""
+    return {
+        "p_best": forecast.p_best,
+        "uniform": np.full(len(forecast.candidates), 1 / len(forecast.candidates)),
+        "softmax": _softmax(-scored.mean),
     }
 
 

@@ -29,6 +29,7 @@ zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
 app.add_typer(bench_app, name="bench")
 bench_app.command("published")(bench.bench_published)
+bench_app.command("own")(bench.bench_own)
 bench_app.command("run-study")(bench.bench_run_study)
 
 LISTS = ("--models", "--sizes")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lensllm.probes.record import Probe
     from lensllm.tuning.run import Run
 
+STUDY = Path("benchmarks/study/study.yaml")
+
 
 def bench_published(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
@@ -47,3 +49,23 @@ def bench_run_study(config: Annotated[Path, typer.Argument(metavar="CONFIG", hel
     if study.probes_table:
         print(f"{len(run_study_probes(study, told_probe))} probes in {study.probes_table}")
     print(f"{len(run_study(study, told))} runs in {study.table}")
+
+
+def bench_own(
+    study: Annotated[Path, typer.Option("--study", help="The study whose curves are scored.")] = STUDY,
+    report: Annotated[bool, typer.Option("--report", help="Score the report tasks, not the design tasks.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
+) -> None:
+    """Compare every selector on our own fine-tuning curves, those tasks of the study that are complete."""
+    from lensllm.benchmark.own import run
+    from lensllm.benchmark.study import StudyConfig
+
+    result = run(StudyConfig.read(study), report=report, json_file=json_file)
+    print(f"{result['split']} tasks: {', '.join(result['tasks'])}")
+    table = empty_table("method", "PearCorr", "RelAcc", "90 % interval", "regret")
+    for name, m in result["methods"].items():
+        low, high = m["rel_acc"]["ci"]
+        numbers = [f"{m['pearcorr']['mean']:.2f}" if m["pearcorr"]["mean"] is not None else ""]
+        numbers += [f"{m['rel_acc']['mean']:.2f}", f"{low:.1f} to {high:.1f}", f"{m['regret']['mean']:.4f}"]
+        table.add_row(name, *numbers)
+    print_table(table)

@@ -65,14 +65,14 @@ class Slopes:
     @classmethod
     def of(cls, curves: LogCurves) -> Slopes:
         """The slopes between neighbouring measured points."""
-        k, s = curves.y.shape
-        value, at, width = (np.full((k, max(s - 1, 0)), np.nan) for _ in range(3))
-        for row in range(k):
-            points = np.flatnonzero(np.isfinite(curves.y[row]))
-            x, y, columns = curves.x[points], curves.y[row, points], points[1:] - 1
-            value[row, columns] = -np.diff(y) / np.diff(x)
-            at[row, columns] = (x[1:] + x[:-1]) / 2
-            width[row, columns] = np.diff(x)
+        measured = np.isfinite(curves.y)
+        newest = np.maximum.accumulate(np.where(measured, np.arange(curves.x.size), -1), axis=1)[:, :-1]
+        known = measured[:, 1:] & (newest >= 0)
+        before = np.take_along_axis(curves.y, np.maximum(newest, 0), axis=1)
+        x_before, x_after = curves.x[np.maximum(newest, 0)], curves.x[1:]
+        width = np.where(known, x_after - x_before, np.nan)
+        value = (before - curves.y[:, 1:]) / width
+        at = np.where(known, (x_after + x_before) / 2, np.nan)
         return cls(value, at, width)
 
     def clipped(self) -> Slopes:
@@ -83,8 +83,10 @@ class Slopes:
         if self.value.shape[1] < 3:
             return self
         padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
-        windows = np.ma.masked_invalid(np.stack([padded[:, i : i + self.value.shape[1]] for i in range(5)]))
-        median = np.ma.filled(np.ma.median(windows, axis=0), np.nan)
+        windows = np.sort([padded[:, i : i + self.value.shape[1]] for i in range(5)], axis=0)  # NaN go last
+        count = np.isfinite(windows).sum(axis=0)[None]
+        low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, 4)
+        median = (np.take_along_axis(windows, low, 0) + np.take_along_axis(windows, high, 0))[0] / 2
         off = np.abs(self.value - median)
         spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
         if spread == 0:
@@ -114,14 +116,17 @@ def levels(y: Floats) -> tuple[Floats, Floats]:
     The deviation of a point is y_it - column_t, shape (K, S). With nothing missing a column is its plain mean; with
     candidates dropped along the way it stays the mean that all candidates would have.
     """
-    seen = np.isfinite(y)
+    seen = np.isfinite(y) * 1.0
     filled = np.where(seen, y, 0.0)
-    candidate = np.zeros(len(y))
-    column = np.zeros(y.shape[1])
-    for _ in range(1 if seen.all() else 100):
-        column = (filled - seen * candidate[:, None]).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-        candidate = (filled - seen * column).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
-        candidate -= candidate.mean()
+    mean = filled.sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    if seen.all():
+        column = filled.mean(axis=0)
+        return column, y - column
+    own = seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    normal = np.diag(seen.sum(axis=0)) - seen.T @ own  # the candidates eliminated from the normal equations
+    column = np.linalg.lstsq(normal, filled.sum(axis=0) - seen.T @ mean, rcond=1e-10)[0]
+    candidate = mean - own @ column
+    column = column + candidate[seen.any(axis=1)].mean() if seen.any() else column
     return column, y - column
 
 
@@ -153,25 +158,21 @@ class Growth:
         The lines have the gradient of all columns and pass through the recency-weighted mean. The coupling of a column
         is shrunk (ridge 0.04: a slope noise of 0.01 against couplings of 0.05), which matters with few candidates.
         """
-        _, level = levels(curves.y)
-        x, intercepts, couplings = [], [], []
-        for column in range(slopes.value.shape[1]):
-            seen = np.isfinite(slopes.value[:, column])
-            if not seen.any():
-                continue
-            d, start = slopes.value[seen, column], _start_levels(level, curves.y, column)[seen]
-            middle = start.mean()
-            coupling = (start - middle) @ (d - d.mean()) / ((start - middle) @ (start - middle) + LEVEL_RIDGE)
-            x.append(slopes.at[seen, column].mean())
-            intercepts.append(d.mean() - coupling * middle)
-            couplings.append(coupling)
-        if not x:
+        seen = np.isfinite(slopes.value)
+        count = seen.sum(axis=0)
+        columns = count > 0
+        if not columns.any():
             return cls(0.0, PRIOR_SLOPE, 0.0, 0.0, 0.0)
-        at, ones = np.array(x), np.ones(len(x))
-        weight = lag_weight ** (at[-1] - at)
+        start = _start_levels(levels(curves.y)[1], curves.y)[:, :-1]
+        seen, count = seen[:, columns], count[columns]
+        at, d, level = (np.where(seen, v[:, columns], 0.0) for v in (slopes.at, slopes.value, start))
+        mean_at, mean_d, middle = (v.sum(axis=0) / count for v in (at, d, level))
+        off = np.where(seen, level - middle, 0.0)
+        c = (off * (d - mean_d)).sum(axis=0) / ((off**2).sum(axis=0) + LEVEL_RIDGE)
+        a, ones = mean_d - c * middle, np.ones(count.size)
+        weight = lag_weight ** (mean_at[-1] - mean_at)
         weight /= weight.sum()
-        a, c = np.array(intercepts), np.array(couplings)
-        return cls(weight @ at, weight @ a, trend(at, a, ones), weight @ c, trend(at, c, ones))
+        return cls(weight @ mean_at, weight @ a, trend(mean_at, a, ones), weight @ c, trend(mean_at, c, ones))
 
     def slope(self, x: Floats, level: Floats) -> Floats:
         """The shared slope at x of candidates at these levels; the mean grows by no more than 0.7 to 2 times."""
@@ -181,35 +182,35 @@ class Growth:
         return np.asarray(mean + (self.coupling + self.coupling_gradient * (x - self.center)) * level)
 
 
-def _start_levels(level: Floats, y: Floats, column: int) -> Floats:
-    """Level of each candidate at the last measured point up to this column, shape (K,)."""
-    measured = np.isfinite(y[:, : column + 1])
-    at = column - measured[:, ::-1].argmax(axis=1)
-    return level[np.arange(len(level)), at]
+def _start_levels(level: Floats, y: Floats) -> Floats:
+    """Level of each candidate at its last measured point up to each column, shape (K, S); NaN before the first."""
+    newest = np.maximum.accumulate(np.where(np.isfinite(y), np.arange(y.shape[1]), 0), axis=1)
+    return np.take_along_axis(level, newest, axis=1)
 
 
-def extrapolate(curves: LogCurves, x: float, lag_weight: float) -> Floats:
-    """Log losses at x: last level minus doublings left times the slope expected half way, shape (K,).
+def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floats:
+    """Log losses at x: last level minus doublings left times the slope expected half way, shape (K, *x.shape).
 
     The slope is the shared one at the candidate's level plus what the candidate's own recent slope has beyond it. Half
     of a jump at the last point that the clipping does not believe is taken back: one point cannot tell a reading error
     from a change of level. Within what was measured, the points are joined by straight lines.
     """
+    shape, x = (len(curves.y), *np.shape(x)), np.atleast_1d(np.asarray(x, dtype=float))
     if not curves.x.size:
-        return np.full(len(curves.y), np.nan)
+        return np.full(shape, np.nan)
     raw = Slopes.of(curves)
     slopes = raw.clipped()
-    x_last, y_last = curves.last
+    x_last, y_last = (v[:, None] for v in curves.last)
     growth = Growth.fit(curves, slopes, lag_weight)
-    level = np.where(np.isfinite(y_last), _start_levels(levels(curves.y)[1], curves.y, curves.x.size - 1), 0.0)
-    own, own_at = slopes.recent(lag_weight)
+    level = np.where(np.isfinite(y_last), _start_levels(levels(curves.y)[1], curves.y)[:, -1:], 0.0)
+    own, own_at = (v[:, None] for v in slopes.recent(lag_weight))
     half_way = (x_last + x) / 2
-    slope = growth.slope(half_way, level) + np.where(slopes.any, own - growth.slope(own_at, level), 0.0)
-    forecast = y_last + (1 - JUMP_BELIEVED) * _jump(raw, slopes) - (x - x_last) * slope
-    for row in np.flatnonzero(x <= x_last):
+    slope = growth.slope(half_way, level) + np.where(slopes.any[:, None], own - growth.slope(own_at, level), 0.0)
+    forecast = y_last + (1 - JUMP_BELIEVED) * _jump(raw, slopes)[:, None] - (x - x_last) * slope
+    for row, column in zip(*np.nonzero(x <= x_last), strict=True):
         seen = np.isfinite(curves.y[row])
-        forecast[row] = np.interp(x, curves.x[seen], curves.y[row, seen])
-    return np.clip(forecast, y_last - FURTHEST, y_last + FURTHEST)
+        forecast[row, column] = np.interp(x[column], curves.x[seen], curves.y[row, seen])
+    return np.clip(forecast, y_last - FURTHEST, y_last + FURTHEST).reshape(shape)
 
 
 def _jump(raw: Slopes, clipped: Slopes) -> Floats:

@@ -8,8 +8,8 @@ import numpy as np
 
 from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
-from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors.base import Selector, check
+from lensllm.selectors.fitted_laws import FittedLaws
 from lensllm.selectors.growth import LogCurves, Slopes, extrapolate
 
 ORIGINS = 4
@@ -105,6 +105,7 @@ class LensLLM(Selector):
         self.own = own
         self.draws = draws
         self.seed = seed
+        self._laws = FittedLaws()
 
     def forecast(self, curves: Curves, target_size: float) -> Forecast:
         """Forecast all candidates together."""
@@ -133,11 +134,10 @@ class LensLLM(Selector):
 
     def points(self, logs: LogCurves, x: Floats) -> Floats:
         """Log losses at each x, shape (K, len(x))."""
-        slopes = np.stack([extrapolate(logs, float(at), self.lag_weight) for at in x], axis=1)
+        slopes = extrapolate(logs, x, self.lag_weight)
         if self.law_weight == 0 or not logs.x.size:
             return slopes
-        law = RectifiedLaw(prior=Prior(), starts=1).fit(2**logs.x, np.exp(logs.y))
-        fitted = np.log(law.predict(2**x))
+        fitted = self._laws.log_losses(logs.x, logs.y, x)
         mixed = np.isfinite(fitted) & (x > logs.last[0][:, None])
         return np.where(mixed, (1 - self.law_weight) * slopes + self.law_weight * fitted, slopes)
 

@@ -1,0 +1,192 @@
+"""Our own fine-tuning curves: every selector, task, budget and pool, and how calibrated the default is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lensllm.benchmark import metrics
+from lensllm.benchmark.own_curves import own_curves
+from lensllm.benchmark.published import part_of, rivals_of
+from lensllm.benchmark.study import StudyConfig
+from lensllm.curves import Curves, Floats
+from lensllm.forecast import Forecast
+from lensllm.selectors import (
+    AcceptThenStop,
+    LensLLM,
+    ModelSize,
+    RectifiedLawSelector,
+    Selector,
+    SlopeGrowth,
+    SubTuning,
+    VanillaLawSelector,
+    ZeroShot,
+)
+
+BUDGETS = (8, 16, 32, 64)
+POOLS = 40
+POOL_SIZE = 8
+SEED = 0
+RESAMPLES = 2000
+LEVELS = (0.5, 0.8, 0.9)
+METRICS = {"pearcorr": metrics.pear_corr, "rel_acc": metrics.rel_acc, "regret": metrics.regret}
+RIVALS = ("accept_then_stop", "rectified_law", "sub_tuning")
+Key = tuple[str, int, int]
+"""Task, budget (1/b of the data may be seen), pool (0 is all candidates)."""
+
+
+def selectors() -> dict[str, Selector]:
+    """Every method compared."""
+    return {
+        "lensllm": LensLLM(),
+        "slope_growth": SlopeGrowth(),
+        "accept_then_stop": AcceptThenStop(),
+        "rectified_law": RectifiedLawSelector(),
+        "vanilla_law": VanillaLawSelector(),
+        "sub_tuning": SubTuning(),
+        "zero_shot": ZeroShot(),
+        "model_size": ModelSize(),
+    }
+
+
+TOGETHER = ("lensllm", "slope_growth")
+"""Methods whose forecast of a candidate depends on the others, so that every pool is forecast by itself."""
+
+
+def run(config: StudyConfig, *, report: bool = False, json_file: str | Path | None = None) -> dict[str, Any]:
+    """Measure every method on the design tasks, or on the report tasks, that are complete.
+
+    A selector sees the sizes up to 1/b of the data and forecasts the loss on all of it. Besides the whole pool, `POOLS`
+    random pools of 8 candidates are ranked, because one candidate may lead everywhere. Intervals (90 %) are a bootstrap
+    over tasks.
+
+    Raises:
+        InputError: if no task is complete.
+    """
+    data = own_curves(config, config.report_tasks if report else config.design_tasks)
+    made = {name: forecasts(name, selector, data) for name, selector in selectors().items()}
+    scores = {name: score(found, data) for name, found in made.items()}
+    result = {
+        "tasks": list(data),
+        "split": "report" if report else "design",
+        "pools": {"number": POOLS, "size": POOL_SIZE, "seed": SEED},
+        "methods": {name: summary(table) for name, table in scores.items()},
+        "whole_pool": {name: summary(table[table["pool"] == 0]) for name, table in scores.items()},
+        "against": {rival: difference(scores["lensllm"], scores[rival]) for rival in RIVALS},
+        "calibration": calibration(made["lensllm"], made["sub_tuning"], data),
+    }
+    result = json.loads(json.dumps(result), parse_constant=lambda _: None)
+    if json_file is not None:
+        Path(json_file).write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def pools(count: int) -> list[np.ndarray]:
+    """All candidates, then `POOLS` random ones of `POOL_SIZE`, as sorted positions."""
+    rng = np.random.default_rng(SEED)
+    drawn = [np.sort(rng.choice(count, min(POOL_SIZE, count), replace=False)) for _ in range(POOLS)]
+    return [np.arange(count), *drawn]
+
+
+def forecasts(name: str, selector: Selector, data: dict[str, Curves]) -> dict[Key, Forecast]:
+    """Forecasts for all tasks, budgets and pools."""
+    found = {}
+    for task, curves in data.items():
+        target = float(curves.sizes[-1])
+        for budget in BUDGETS:
+            seen = curves.up_to(target / budget)
+            whole = selector.forecast(seen, target)
+            for pool, rows in enumerate(pools(len(curves.candidates))):
+                if pool and name in TOGETHER:
+                    found[task, budget, pool] = selector.forecast(
+                        seen.of([curves.candidates[row] for row in rows]), target
+                    )
+                else:
+                    found[task, budget, pool] = part_of(whole, rows)
+    return found
+
+
+def _truth(data: dict[str, Curves], key: Key) -> Floats:
+    curves = data[key[0]]
+    return curves.losses[pools(len(curves.candidates))[key[2]], -1]
+
+
+def score(made: dict[Key, Forecast], data: dict[str, Curves]) -> pd.DataFrame:
+    """One row a task, budget and pool, one column a metric."""
+    rows = []
+    for key, forecast in made.items():
+        truth = _truth(data, key)
+        rows.append((*key, *(metric(forecast, truth) for metric in METRICS.values())))
+    return pd.DataFrame(rows, columns=["task", "budget", "pool", *METRICS])
+
+
+def summary(table: pd.DataFrame) -> dict[str, Any]:
+    """Mean over everything, its 90 % bootstrap interval over tasks, and means by task and by budget."""
+    result = {}
+    for name in METRICS:
+        by_task = table.groupby("task", sort=False)[name].mean()
+        result[name] = {
+            "mean": float(by_task.mean()),
+            "ci": bootstrap(by_task.to_numpy()),
+            "by_task": {task: float(value) for task, value in by_task.items()},
+            "by_budget": {f"1/{b}": float(v) for b, v in table.groupby("budget")[name].mean().items()},
+        }
+    return result
+
+
+def difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
+    """Ours minus theirs, paired: mean, 90 % bootstrap interval over tasks, by task."""
+    keys = ["task", "budget", "pool"]
+    gap = ours.set_index(keys)[list(METRICS)] - theirs.set_index(keys)[list(METRICS)]
+    return summary(gap.reset_index())
+
+
+def bootstrap(values: Floats) -> list[float]:
+    """90 % interval of the mean by resampling the values."""
+    rng = np.random.default_rng(SEED)
+    means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
+    return [float(edge) for edge in np.quantile(means, [0.05, 0.95])]
+
+
+def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict[str, Curves]) -> dict[str, Any]:
+    """Coverage of the loss intervals (whole pool); Brier and log scores of P(best) and its rivals (all pools)."""
+    by_task = {}
+    for task in data:
+        keys = [key for key in ours if key[0] == task]
+        whole = [key for key in keys if key[2] == 0]
+        scores: dict[str, dict[str, list[float]]] = {"brier": {}, "log_score": {}}
+        for key in keys:
+            truth = _truth(data, key)
+            for rival, probabilities in rivals_of(ours[key], last[key]).items():
+                scores["brier"].setdefault(rival, []).append(metrics.brier(probabilities, truth))
+                scores["log_score"].setdefault(rival, []).append(metrics.log_score(probabilities, truth))
+        by_task[task] = {
+            "coverage": {
+                f"{level:.0%}": float(
+                    np.mean([metrics.coverage(ours[key].samples, _truth(data, key), level) for key in whole])
+                )
+                for level in LEVELS
+            },
+            **{kind: {rival: float(np.mean(v)) for rival, v in found.items()} for kind, found in scores.items()},
+        }
+    return {
+        "coverage": {
+            f"{level:.0%}": {
+                "mean": float(np.mean([m["coverage"][f"{level:.0%}"] for m in by_task.values()])),
+                "ci": bootstrap(np.array([m["coverage"][f"{level:.0%}"] for m in by_task.values()])),
+            }
+            for level in LEVELS
+        },
+        **{
+            kind: {
+                rival: float(np.mean([m[kind][rival] for m in by_task.values()]))
+                for rival in ("p_best", "uniform", "softmax")
+            }
+            for kind in ("brier", "log_score")
+        },
+        "by_task": by_task,
+    }

@@ -1,0 +1,35 @@
+"""The law of every curve, fitted once: a forecast that is made again with one point more refits one curve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lensllm.curves import Floats
+from lensllm.laws import Prior, RectifiedLaw
+
+FURTHEST = 700.0  # of a logarithm that exp can still take
+
+
+class FittedLaws:
+    """Maximum a posteriori fits of L(D) = B / (F + D^beta) + E (Lin et al. 2024), kept by the points fitted.
+
+    A candidate's law depends on its own points alone, so what was fitted for one forecast serves the next.
+    """
+
+    def __init__(self) -> None:
+        self._fits: dict[bytes, tuple[float, ...]] = {}
+
+    def log_losses(self, x: Floats, y: Floats, at: Floats) -> Floats:
+        """Log losses at log2 sizes `at`, shape (K, M), by the laws through y (K, S) at x (S,).
+
+        NaN in y is not measured; NaN in the result is a curve that supports no law.
+        """
+        seen = np.isfinite(y)
+        keys = [x[row].tobytes() + values[row].tobytes() for row, values in zip(seen, y, strict=True)]
+        new = [row for row, key in enumerate(keys) if key not in self._fits]
+        if new:
+            law = RectifiedLaw(prior=Prior(), starts=1).fit(2**x, np.exp(y[new]))
+            fits = zip(*(law.params_[name] for name in ("B", "F", "beta", "E")), strict=True)
+            self._fits.update(zip([keys[row] for row in new], fits, strict=True))
+        b, f, beta, e = np.array([self._fits[key] for key in keys]).reshape(-1, 4).T[:, :, None]
+        return np.asarray(np.log(b / (f + np.exp(np.minimum(beta * at * np.log(2), FURTHEST))) + e))

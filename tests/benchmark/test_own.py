@@ -1,0 +1,84 @@
+"""Our own curves scored: on a made-up study whose answers are known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from lensllm.benchmark import own
+from lensllm.benchmark.own_curves import own_curves
+from lensllm.benchmark.study import COLUMNS, StudyConfig
+from lensllm.cli import main
+from lensllm.errors import InputError
+
+SIZES = [50, 100, 200, 400, 800, 1600, 3200, 6400]
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Ten candidates whose curves are power laws that cross, on two design tasks and half a report task."""
+    monkeypatch.setattr(own, "POOLS", 2)
+    rows = []
+    models = [f"gpt2-{i}" for i in range(10)]
+    for task, scale in (("easy", 1.0), ("hard", 2.0), ("late", 3.0)):
+        for i, model in enumerate(models):
+            level, slope = 1 + 0.04 * i, 0.01 + 0.012 * i
+            for size in [0, *SIZES] if task != "late" or i < 9 else SIZES:
+                loss = scale * level * (max(size, 25) / 50) ** -slope
+                rows.append({"task": task, "candidate": model, "examples": size, "seed": 0, "nats_per_byte": loss})
+                rows[-1] |= {"parameters": 1000 * (i + 1), "status": "done"}
+            rows.append({**rows[-1], "examples": 200, "seed": 1, "nats_per_byte": 99.0})
+    pd.DataFrame(rows).reindex(columns=COLUMNS).to_csv(tmp_path / "runs.csv", index=False)
+    return StudyConfig(
+        design_tasks=["easy", "hard", "never run"],
+        report_tasks=["late"],
+        models=models,
+        sizes=SIZES,
+        output_dir=str(tmp_path),
+        table=str(tmp_path / "runs.csv"),
+    )
+
+
+def test_only_complete_tasks_and_the_first_seed_are_read(study):
+    curves = own_curves(study, study.design_tasks)
+    assert list(curves) == ["easy", "hard"]
+    assert curves["hard"].losses.max() < 3
+    assert list(curves["easy"].features["size"]) == [1000 * (i + 1) for i in range(10)]
+    with pytest.raises(InputError, match=r"holds none of the tasks late complete: go on with the study"):
+        own_curves(study, study.report_tasks)
+
+
+def test_a_forecast_beats_the_last_loss_where_curves_cross(study):
+    result = own.run(study)
+    methods = result["methods"]
+    assert methods["lensllm"]["pearcorr"]["mean"] > 99
+    assert methods["lensllm"]["rel_acc"]["mean"] == pytest.approx(100)
+    assert methods["sub_tuning"]["rel_acc"]["mean"] < 90
+    gap = result["against"]["sub_tuning"]["rel_acc"]
+    assert gap["mean"] == pytest.approx(100 - methods["sub_tuning"]["rel_acc"]["mean"])
+    assert set(gap["by_task"]) == {"easy", "hard"}
+    assert result["calibration"]["brier"]["p_best"] < result["calibration"]["brier"]["softmax"]
+
+
+def test_pools_are_the_whole_and_random_parts():
+    drawn = own.pools(13)
+    assert list(drawn[0]) == list(range(13))
+    assert len(drawn) == 1 + own.POOLS
+    assert all(len(np.unique(rows)) == own.POOL_SIZE for rows in drawn[1:])
+
+
+def test_the_command_prints_and_writes(study, tmp_path, capsys):
+    config = tmp_path / "study.yaml"
+    config.write_text(yaml.safe_dump(study.model_dump()))
+    with pytest.raises(SystemExit) as stopped:
+        main(["bench", "own", "--study", str(config), "--json", str(tmp_path / "own.json")])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert "design tasks: easy, hard" in said
+    written = json.loads((tmp_path / "own.json").read_text())
+    assert {"mean", "ci", "by_task"} <= set(written["methods"]["accept_then_stop"]["regret"])
+    with pytest.raises(SystemExit) as stopped:
+        main(["bench", "own", "--report", "--study", str(config)])
+    assert stopped.value.code == 2

@@ -1,0 +1,47 @@
+"""Each curve's law is fitted once and stays what a fresh fit would be."""
+
+import numpy as np
+import pytest
+
+from lensllm.laws import Prior, RectifiedLaw
+from lensllm.selectors.fitted_laws import FittedLaws
+
+SIZES = np.array([50.0, 100, 200, 400, 800, 1600])
+X = np.log2(SIZES)
+
+
+@pytest.fixture
+def losses():
+    rng = np.random.default_rng(0)
+    b, f, beta = rng.uniform(8, 20, (3, 6, 1)) / np.array([1, 4, 50])[:, None, None]
+    losses = b / (f + SIZES**beta) + 0.5
+    losses[1, 3:] = np.nan
+    losses[2, 2] = np.nan
+    losses[3, 1:] = np.nan
+    return losses
+
+
+def test_the_kept_fit_is_the_fit(losses):
+    laws = FittedLaws()
+    at = np.log2([3200.0, 12800.0])
+    expected = np.log(RectifiedLaw(prior=Prior(), starts=1).fit(SIZES, losses).predict(2**at))
+    for _ in range(2):
+        np.testing.assert_allclose(laws.log_losses(X, np.log(losses), at), expected, atol=1e-6)
+    assert np.isnan(expected[3]).all()
+
+
+def test_only_what_changed_is_fitted_anew(losses, monkeypatch):
+    laws = FittedLaws()
+    laws.log_losses(X[:5], np.log(losses[:, :5]), X[5:])
+    fitted = []
+    fit = RectifiedLaw.fit
+    monkeypatch.setattr(RectifiedLaw, "fit", lambda self, x, y: (fitted.append(len(y)), fit(self, x, y))[1])
+    laws.log_losses(X, np.log(losses), X[5:] + 1)
+    assert fitted == [4]
+
+
+def test_a_point_at_another_size_is_another_curve():
+    laws = FittedLaws()
+    y = np.log([[2.0, 1.8, 1.7, 1.65]])
+    near, far = (laws.log_losses(x, y, np.array([14.0])) for x in (X[:4], X[:4] + 2))
+    assert abs(near - far) > 1e-3
