@@ -27,7 +27,7 @@ class Curves:
         sizes: numbers of training examples, ascending, shape (S,); 0 is the model before any fine-tuning.
         losses: test loss, shape (K, S), averaged over seeds; NaN where nothing was measured or the run failed.
         features: what is known of each candidate beforehand (x_i), one row a candidate in the order of
-            `candidates`; `size` (parameters) and `family` where known.
+            `candidates`; `size` (parameters), `family` and what was probed (`Probe.features`) where known.
     """
 
     candidates: tuple[str, ...]
@@ -112,6 +112,8 @@ class Curves:
     def read_csv(cls, path: str | Path) -> Curves:
         """Read a tidy CSV (candidate, examples, loss) or a wide one (a row a candidate, a column a size).
 
+        Other columns of a tidy file that have one value a candidate are features (size, family, probes).
+
         Raises:
             InputError: if the file is missing, empty or has neither layout.
         """
@@ -132,8 +134,10 @@ class Curves:
             tidy = table.rename(columns={name: "candidate", size: "examples"})
             for column in ("examples", "loss"):
                 _numeric(tidy, column, path)
-            extra = [c for c in ("size", "family") if c in tidy.columns]
-            return cls.from_tidy(tidy, tidy.groupby("candidate", sort=False)[extra].first() if extra else None)
+            by_candidate = tidy.groupby("candidate", sort=False)
+            others = [column for column in tidy if column not in ("candidate", "examples", "loss")]
+            known = [column for column in others if (by_candidate[column].nunique() <= 1).all()]
+            return cls.from_tidy(tidy, by_candidate[known].first() if known else None)
         sizes = [column for column in table.columns if _is_number(column)]
         if not sizes:
             raise InputError(

@@ -3,6 +3,7 @@ import pytest
 import yaml
 
 from lensllm.benchmark.study import COLUMNS, StudyConfig, run_study
+from lensllm.benchmark.study_probes import run_study_probes
 from lensllm.errors import InputError
 
 
@@ -54,3 +55,17 @@ def test_a_table_that_is_something_else_is_left_alone(study, tmp_path):
     with pytest.raises(InputError, match=r"table.csv is not a study's table, it has no column"):
         run_study(study)
     assert (tmp_path / "table.csv").read_text() == "candidate,loss\ngpt,1.0\n"
+
+
+def test_probes_have_a_table_of_their_own_that_is_enough_to_go_on_from(study, tmp_path):
+    study = study.model_copy(update={"probes_table": str(tmp_path / "probes.csv")})
+    first = run_study_probes(study)
+    assert (first["candidate"].tolist(), first["status"].tolist()) == (["gpt"], ["done"])
+    assert {"kernel_8", "kernel_8_se", "effective_rank", "remaining_10", "flops"} <= set(first)
+    elsewhere = study.model_copy(update={"output_dir": str(tmp_path / "another machine")})
+    told = []
+    pd.testing.assert_frame_equal(first, run_study_probes(elsewhere, lambda task, probe: told.append(probe)))
+    assert told == []
+    (tmp_path / "probes.csv").write_text("candidate,loss\ngpt,1.0\n")
+    with pytest.raises(InputError, match=r"probes.csv is not a table of probes, it has no column"):
+        run_study_probes(study)

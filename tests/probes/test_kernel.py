@@ -284,3 +284,35 @@ def test_the_shortest_examples(family, examples):
     model = tiny(family)
     for output in ("token", "scalar"):
         assert error(kernel(model, [data], output).gram, dense_gram(model, data, output)) < 1e-4
+
+
+def test_an_attention_without_the_derivative_is_an_error():
+    model, data = tiny("gpt2"), batch("gpt2")
+
+    class Fused(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, hidden):
+            return hidden.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise NotImplementedError("derivative for aten::_fused_attention is not implemented")
+
+    model.transformer.h[0].attn.register_forward_hook(lambda m, i, out: (Fused.apply(out[0]), *out[1:]))
+    with pytest.raises(InputError, match=r"without a derivative .*_fused_attention.*attn_implementation='eager'"):
+        kernel(model, [data])
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    measured = kernel(tiny("gpt2"), [batch("gpt2")])
+    with pytest.raises(InputError, match="cannot be written: No such file or directory"):
+        measured.save(tmp_path / "none" / "kernel.npz")
+
+    def torn(file, **arrays):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", torn)
+    with pytest.raises(OSError, match="disk full"):
+        measured.save(tmp_path / "kernel.npz")
+    assert not (tmp_path / "kernel.npz").exists()

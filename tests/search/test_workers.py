@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from lensllm.candidates import find_candidate
-from lensllm.search.workers import Job, Setting, run_jobs
+from lensllm.errors import InputError
+from lensllm.search.workers import Job, ProbeJob, Setting, run_jobs, run_probes
 from lensllm.store import Store
 from lensllm.tasks import read_task
 from lensllm.tuning.protocol import Protocol
@@ -41,7 +42,9 @@ def test_a_killed_worker_loses_its_run_and_no_other(setting, model_folders):
             if ("gpt", 100) in running:
                 [row] = (
                     Store(setting.folder)
-                    ._connection.execute("SELECT owner_pid FROM runs WHERE status = 'running' AND candidate = 'gpt'")
+                    ._connection.execute(
+                        "SELECT owner_pid FROM runs WHERE status = 'running' AND examples = 100 AND candidate = 'gpt'"
+                    )
                     .fetchall()
                 )
                 os.kill(row[0], signal.SIGKILL)
@@ -74,6 +77,32 @@ def test_an_error_in_a_run_is_its_record_and_the_others_go_on(setting, model_fol
     assert runs["broken"].status == "failed"
     assert "broken cannot be loaded" in runs["broken"].error
     assert runs["llama"].status == "done"
+
+
+def test_probes_are_made_once_by_the_same_workers(setting, model_folders, tmp_path):
+    broken = shutil.copytree(model_folders["gpt"], tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"torn")
+    jobs = [ProbeJob(find_candidate(str(folder)), 16) for folder in (model_folders["gpt"], broken)]
+    first = {job.candidate.name: probe for job, probe in run_probes(jobs, setting, 2)}
+    assert first["gpt"].status == "done"
+    assert first["gpt"].flops > 0
+    assert first["broken"].status == "failed"
+    assert "broken cannot be loaded" in first["broken"].error
+    [(_, again)] = run_probes(jobs[:1], setting, 1)
+    assert (again.seconds, again.losses) == (first["gpt"].seconds, first["gpt"].losses)
+    assert Store(setting.folder).runs() == []
+    with pytest.raises(InputError, match="999 probe examples asked for"):
+        list(run_probes([ProbeJob(jobs[0].candidate, 999)], setting, 1))
+
+
+def test_the_key_of_a_probe_follows_everything_that_changes_it(setting, model_folders, tmp_path):
+    gpt, llama = (find_candidate(str(model_folders[name])) for name in ("gpt", "llama"))
+    keys = [setting.key(job) for job in (ProbeJob(gpt, 16), ProbeJob(gpt, 32), ProbeJob(llama, 16), Job(gpt, 16))]
+    for changed in (Protocol(subset_seed=1), Protocol(max_length=64)):
+        keys.append(Setting(setting.task, changed, tmp_path).key(ProbeJob(gpt, 16)))
+    assert len(set(keys)) == len(keys)
+    other = Setting(setting.task, Protocol(num_train_epochs=7), tmp_path)
+    assert other.key(ProbeJob(gpt, 16)) == keys[0]
 
 
 def test_the_key_follows_everything_that_changes_the_result(setting, model_folders, tmp_path):

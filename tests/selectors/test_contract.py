@@ -11,8 +11,11 @@ from lensllm.errors import InputError
 from lensllm.laws import Prior
 from lensllm.selectors import (
     AcceptThenStop,
+    KernelOnly,
     LensLLM,
+    LogMe,
     ModelSize,
+    NlpMetrics,
     RectifiedLawSelector,
     SlopeGrowth,
     SubTuning,
@@ -29,7 +32,11 @@ SELECTORS = [
     SubTuning(),
     ZeroShot(),
     ModelSize(),
+    KernelOnly(),
+    NlpMetrics(),
+    LogMe(),
 ]
+FROM_FEATURES = ("model_size", "kernel_only", "nlp_metrics", "log_me")
 each = pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: s.name)
 
 
@@ -39,9 +46,13 @@ def some_curves(k=6, sizes=(0, 50, 100, 200, 400), seed=0):
     slope = rng.uniform(0.05, 0.3, (k, 1))
     losses = rng.uniform(3, 9, (k, 1)) * d ** (-slope) * np.exp(0.01 * rng.standard_normal((k, len(sizes))))
     names = tuple(f"m{i}" for i in range(k))
-    return Curves(
-        names, np.array(sizes, float), losses, pd.DataFrame({"size": 10.0 ** np.arange(5, 5 + k)}, index=names)
-    )
+    return Curves(names, np.array(sizes, float), losses, some_features(names))
+
+
+def some_features(names):
+    k = np.arange(len(names))
+    probes = {"kernel_8": 5.0 + k, "kernel_32": 4.0 + k, "pl_alpha": 2 + 0.1 * k, "log_me": -0.1 * k}
+    return pd.DataFrame({"size": 10.0 ** (5 + k), **probes}, index=list(names))
 
 
 @each
@@ -84,7 +95,7 @@ def test_missing_and_nan_points_are_handled(selector):
     holes[3] = np.nan
     forecast = selector.forecast(Curves(curves.candidates, curves.sizes, holes, curves.features), 6400)
     assert np.isfinite(forecast.mean[[0, 1, 4]]).all()
-    assert np.isnan(forecast.mean[3]) or selector.name == "model_size"
+    assert np.isnan(forecast.mean[3]) or selector.name in FROM_FEATURES
     assert set(forecast.ranking) == set(curves.candidates)
 
 
@@ -103,7 +114,7 @@ def any_curves(draw):
     value = st.one_of(st.floats(1e-3, 50), st.just(np.nan), st.just(2.0), st.just(np.inf), st.just(0.0))
     losses = draw(st.lists(st.lists(value, min_size=len(sizes), max_size=len(sizes)), min_size=k, max_size=k))
     names = tuple(f"m{i}" for i in range(k))
-    return Curves(names, np.array(sizes, float), np.array(losses), pd.DataFrame({"size": np.ones(k)}, index=names))
+    return Curves(names, np.array(sizes, float), np.array(losses), some_features(names))
 
 
 @each
@@ -112,7 +123,7 @@ def any_curves(draw):
 def test_never_fails_and_forecasts_whatever_was_measured(selector, curves, target):
     forecast = selector.forecast(curves, target)
     measured = (np.isfinite(curves.losses) & (curves.losses > 0) & (curves.sizes > 0)).any(axis=1)
-    if selector.name not in ("zero_shot", "model_size"):
+    if selector.name not in ("zero_shot", *FROM_FEATURES):
         np.testing.assert_array_equal(np.isfinite(forecast.mean), measured)
         assert (forecast.mean[measured] > 0).all()
         assert np.isfinite(forecast.samples[:, measured]).all()

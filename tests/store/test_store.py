@@ -7,11 +7,12 @@ import time
 import pytest
 
 from lensllm.errors import InputError
+from lensllm.probes.record import Probe
 from lensllm.store import Store
 from lensllm.tuning.run import Run, Trial
 
 TRIALS = [Trial(1e-3, 0.6), Trial(3e-3, float("inf"))]
-DONE = Run("gpt", 50, "done", 1.5, 0.5, 0.01, 1e-3, TRIALS, flops=1e9, seconds=2.0)
+DONE = Run("gpt", 50, "done", 1.5, 0.5, 0.01, 0.6, 1e-3, TRIALS, flops=1e9, seconds=2.0)
 
 
 def test_a_run_is_made_once_and_comes_back_whole(tmp_path):
@@ -36,6 +37,29 @@ def test_done_and_diverged_runs_are_kept_and_failed_ones_made_anew(tmp_path):
         store.once(status, "sums", "a", 1, lambda first=first: first)
         found = store.once(status, "sums", "a", 1, lambda second=second: second)
         assert (found == second) is again
+
+
+def test_probes_are_kept_beside_runs_and_never_taken_for_them(tmp_path):
+    probe = Probe("gpt", 16, "done", 2.0, [1, 2], [1.9, 1.8], [0.1, 0.1], times=[1.0], remaining=[0.5])
+    failed = Probe("gpt", 16, "failed", error="torn")
+    store = Store(tmp_path)
+    assert store.once("probe", "sums", "gpt", 16, lambda: failed, "probes") == failed
+    assert store.once("probe", "sums", "gpt", 16, lambda: probe, "probes") == probe
+    assert store.once("probe", "sums", "gpt", 16, lambda: failed, "probes").losses == [1.9, 1.8]
+    store.once("key", "sums", "gpt", 50, lambda: DONE)
+    [(task, found)] = Store(tmp_path).probes()
+    assert (task, found.losses, found.remaining) == ("sums", probe.losses, probe.remaining)
+    assert store.runs() == [("sums", DONE)]
+    assert store.find("probe") is None
+
+
+def test_a_store_from_before_there_were_probes(tmp_path):
+    Store(tmp_path).once("key", "sums", "gpt", 50, lambda: DONE)
+    with sqlite3.connect(tmp_path / "runs.sqlite") as raw:
+        raw.execute("DROP TABLE probes")
+    store = Store(tmp_path)
+    assert store.runs() == [("sums", DONE)]
+    assert store.probes() == []
 
 
 def test_a_damaged_record_names_its_run(tmp_path):

@@ -46,6 +46,7 @@ class StudyConfig(BaseModel):
     workers: int = Field(2, ge=1, description="Worker processes of one thread.")
     output_dir: str = Field(description="Stores of the runs, one folder a task.")
     table: str = Field(description="CSV table of all runs, written after every run.")
+    probes_table: str = Field("", description="CSV table of all probes, made before the runs; none if empty.")
 
     @classmethod
     def read(cls, path: str | Path) -> StudyConfig:

@@ -11,6 +11,7 @@ import typer
 from lensllm.cli.common import empty_table, print_table
 
 if TYPE_CHECKING:
+    from lensllm.probes.record import Probe
     from lensllm.tuning.run import Run
 
 STUDY = Path("benchmarks/study/study.yaml")
@@ -32,14 +33,21 @@ def bench_published(
 
 
 def bench_run_study(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")]) -> None:
-    """Fine-tune every candidate on every task at every size; run again to go on after an interruption."""
+    """Probe and fine-tune every candidate on every task at every size; run again to go on after an interruption."""
     from lensllm.benchmark.study import StudyConfig, run_study
+    from lensllm.benchmark.study_probes import run_study_probes
+
+    def told_probe(task: str, probe: Probe) -> None:
+        line = f"{task}: {probe.candidate} probed: {probe.status} {probe.zero_shot:.4f}"
+        print(line, file=sys.stderr, flush=True)
 
     def told(task: str, run: Run) -> None:
         line = f"{task}: {run.candidate} on {run.examples:,}, seed {run.seed}: {run.status} {run.nats_per_byte:.4f}"
         print(line, file=sys.stderr, flush=True)
 
     study = StudyConfig.read(config)
+    if study.probes_table:
+        print(f"{len(run_study_probes(study, told_probe))} probes in {study.probes_table}")
     print(f"{len(run_study(study, told))} runs in {study.table}")
 
 

@@ -62,8 +62,18 @@ class Kernel:
         return residual
 
     def save(self, path: str | Path) -> None:
-        """Write every attribute and the residual to a compressed .npz file."""
-        with open(path, "wb") as file:
+        """Write every attribute and the residual to a compressed .npz file, which appears whole or not at all.
+
+        Raises:
+            InputError: if the folder does not exist or cannot be written to.
+        """
+        path = Path(path)
+        unfinished = path.with_name(path.name + ".part")
+        try:
+            opened = open(unfinished, "wb")  # noqa: SIM115
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        with opened as file:
             np.savez_compressed(
                 file,
                 gram=self.gram,
@@ -73,6 +83,7 @@ class Kernel:
                 n_targets=self.n_targets,
                 standard_error=np.array(self.standard_error),
             )
+        unfinished.replace(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Kernel:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lensllm.errors import InputError
@@ -45,12 +45,9 @@ def weight_spectrum(model: nn.Module) -> WeightSpectrum:
     Raises:
         InputError: if there is no such layer or a weight is not finite.
     """
-    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     names, alphas, lambdas = [], [], []
-    for name, module in model.named_modules():
-        if not isinstance(module, (nn.Linear, Conv1D)) or id(module.weight) in embeddings:
-            continue
-        weight = module.weight.detach().double().cpu().numpy()
+    for name, tensor in linear_weights(model):
+        weight = tensor.detach().double().cpu().numpy()
         if not np.isfinite(weight).all():
             raise InputError(f"the weights of {name} are not finite")
         values = np.square(np.linalg.svd(weight, compute_uv=False))
@@ -63,6 +60,16 @@ def weight_spectrum(model: nn.Module) -> WeightSpectrum:
     if not names:
         raise InputError(f"no linear layer has {LEAST_EIGENVALUES} eigenvalues to fit a tail to")
     return WeightSpectrum(tuple(names), np.array(alphas), np.array(lambdas))
+
+
+def linear_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Weights of the linear layers by the layers' names; a head tied to the embeddings is left out."""
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return [
+        (name, module.weight)
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and id(module.weight) not in embeddings
+    ]
 
 
 def power_law(values: ArrayLike) -> tuple[float, float]:

@@ -85,7 +85,7 @@ def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Fig
     seen_losses = curves.losses[:, curves.sizes > 0]
     lowest, highest = np.nanmin([*ends, np.nanmin(seen_losses)]), np.nanmax(seen_losses)
     bounds = (lowest * 0.96, highest * 1.04)
-    figure.update_yaxes(title=f"test loss, {unit}", **_log_axis(*bounds))
+    figure.update_yaxes(title=f"test loss, {unit}", **log_axis(*bounds))
     ticks = np.unique([*curves.sizes[curves.sizes > 0], target])
     figure.update_xaxes(type="log", title="training examples", tickvals=ticks, ticktext=[f"{t:,.0f}" for t in ticks])
     return _dressed(figure, 520)
@@ -116,7 +116,7 @@ def ranking_figure(selection: Selection) -> go.Figure:
     )
     ends = [end for row in rows for end in (*row.interval, row.forecast)]
     title = "forecast loss on all the data, nats/byte; bar: 90 % interval, label: P(best)"
-    figure.update_xaxes(title=title, **_log_axis(min(ends) * 0.97, max(ends) * 1.03))
+    figure.update_xaxes(title=title, **log_axis(min(ends) * 0.97, max(ends) * 1.03))
     figure.update_yaxes(range=[-0.6, len(rows) - 0.3])
     figure.update_layout(showlegend=False)
     return _dressed(figure, 130 + 38 * len(rows))
@@ -153,7 +153,7 @@ def _colour(selection: Selection, candidate: str) -> str:
     return COLOURS[order.index(candidate) % len(COLOURS)] if candidate in order else "#555b66"
 
 
-def _log_axis(low: float, high: float) -> dict[str, object]:
+def log_axis(low: float, high: float) -> dict[str, object]:
     """A logarithmic axis between two losses with a handful of round ticks."""
     for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0):
         ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step

@@ -18,7 +18,9 @@ from typing import Any
 
 from lensllm.candidates import Candidate
 from lensllm.errors import InputError
+from lensllm.probes.record import PROBE_VERSION, Probe
 from lensllm.store import Store
+from lensllm.store.store import Kind
 from lensllm.tasks import Task
 from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
@@ -45,6 +47,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class ProbeJob:
+    """One candidate to probe, before any training, on the first so many examples of the nested subsets."""
+
+    candidate: Candidate
+    examples: int
+
+
+@dataclass(frozen=True)
 class Setting:
     """What all jobs of a selection share."""
 
@@ -52,8 +62,12 @@ class Setting:
     protocol: Protocol
     folder: Path
 
-    def key(self, job: Job) -> str:
+    def key(self, job: Job | ProbeJob) -> str:
         """SHA-256 of everything that changes the result of a job."""
+        if isinstance(job, ProbeJob):
+            parts: list[Any] = ["probe", PROBE_VERSION, self.task.fingerprint, job.candidate.fingerprint]
+            parts += [self.protocol.subset_seed, self.protocol.max_length, job.examples]
+            return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         parts = [TRAINING_VERSION, self.task.fingerprint, job.candidate.fingerprint, asdict(self.protocol)]
         return hashlib.sha256(json.dumps([*parts, job.examples, job.learning_rate, job.to_beat]).encode()).hexdigest()
 
@@ -69,6 +83,21 @@ def run_jobs(
     Raises:
         InputError: if a job meets bad input (the other running jobs are given up, finished ones are kept).
     """
+    yield from _driven(jobs, setting, workers, then)
+
+
+def run_probes(jobs: Sequence[ProbeJob], setting: Setting, workers: int) -> Iterator[tuple[ProbeJob, Probe]]:
+    """Make all probes as `run_jobs` makes runs: once, each recorded before the next; yield each as it ends.
+
+    Raises:
+        InputError: if a task has too few examples to probe on, or one does not fit a model.
+    """
+    yield from _driven(jobs, setting, workers, lambda job, probe: [])
+
+
+def _driven(
+    jobs: Sequence[Any], setting: Setting, workers: int, then: Callable[[Any, Any], Sequence[Any]]
+) -> Iterator[tuple[Any, Any]]:
     store = Store(setting.folder)
     team = [_Worker(setting) for _ in range(max(1, workers))]
     waiting = list(jobs)
@@ -102,7 +131,7 @@ class _Worker:
         self._setting = setting
         self._process: Any = None
         self._pipe: Connection
-        self.job: Job | None = None
+        self.job: Job | ProbeJob | None = None
 
     @property
     def sources(self) -> list[Any]:
@@ -112,7 +141,7 @@ class _Worker:
     def alive(self) -> bool:
         return self._process is not None and self._process.is_alive()
 
-    def give(self, job: Job) -> None:
+    def give(self, job: Job | ProbeJob) -> None:
         if not self.alive:
             context = multiprocessing.get_context("spawn")
             self._pipe, far_end = context.Pipe()
@@ -122,8 +151,8 @@ class _Worker:
         self.job = job
         self._pipe.send((job, self._setting.key(job)))
 
-    def take(self) -> tuple[Job, Run | InputError]:
-        """The job and its outcome; a failed run if the process died over it."""
+    def take(self) -> tuple[Job | ProbeJob, Run | Probe | InputError]:
+        """The job and its outcome; a failed one if the process died over it."""
         job, self.job = self.job, None
         assert job is not None
         try:
@@ -133,7 +162,7 @@ class _Worker:
             code = self._process.exitcode
             cause = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with code {code}"
             hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-            return job, Run(job.candidate.name, job.examples, "failed", error=f"the worker process {cause}{hint}")
+            return job, _failed(job, f"the worker process {cause}{hint}")
 
     def stop(self) -> None:
         if self._process is not None:
@@ -159,24 +188,37 @@ def _serve(pipe: Connection, setting: Setting) -> None:
         while True:
             job, key = pipe.recv()
             bench = benches.setdefault(job.candidate.name, Bench(job.candidate, setting.task, setting.protocol))
+            kind: Kind = "probes" if isinstance(job, ProbeJob) else "runs"
             make = partial(_make, bench, job)
             try:
-                outcome: Run | InputError = store.once(key, setting.task.name, job.candidate.name, job.examples, make)
+                outcome: Run | Probe | InputError = store.once(
+                    key, setting.task.name, job.candidate.name, job.examples, make, kind
+                )
             except InputError as error:
                 outcome = error
             pipe.send(outcome)
 
 
-def _make(bench: Any, job: Job) -> Run:
-    """The run; what goes wrong in it is its record and not the end of the others, but for examples that do not fit."""
+def _make(bench: Any, job: Job | ProbeJob) -> Run | Probe:
+    """The record; what goes wrong is its content and not the end of the others, but for examples that do not fit."""
+    from lensllm.probes.measure import measure
     from lensllm.tuning.fine_tune import fine_tune
 
-    bench.encode()
+    if isinstance(job, ProbeJob):
+        examples = bench.probe_examples(job.examples)
+    else:
+        bench.encode()
     try:
+        if isinstance(job, ProbeJob):
+            return measure(job.candidate, examples).probe
         return fine_tune(bench, job.examples, job.learning_rate, job.to_beat)
     except InputError as error:
-        return Run(job.candidate.name, job.examples, "failed", error=str(error))
+        return _failed(job, str(error))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        return Run(job.candidate.name, job.examples, "failed", error=reason)
+        return _failed(job, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+
+
+def _failed(job: Job | ProbeJob, reason: str) -> Run | Probe:
+    kind = Probe if isinstance(job, ProbeJob) else Run
+    return kind(job.candidate.name, job.examples, "failed", error=reason)

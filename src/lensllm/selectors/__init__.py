@@ -2,8 +2,11 @@
 
 from lensllm.selectors.accept_then_stop import AcceptThenStop
 from lensllm.selectors.base import Selector, forecast_path
+from lensllm.selectors.kernel_only import KernelOnly
 from lensllm.selectors.lensllm import LensLLM
+from lensllm.selectors.log_me import LogMe
 from lensllm.selectors.model_size import ModelSize
+from lensllm.selectors.nlp_metrics import NlpMetrics
 from lensllm.selectors.rectified_law import RectifiedLawSelector
 from lensllm.selectors.slope_growth import SlopeGrowth
 from lensllm.selectors.sub_tuning import SubTuning
@@ -12,8 +15,11 @@ from lensllm.selectors.zero_shot import ZeroShot
 
 __all__ = [
     "AcceptThenStop",
+    "KernelOnly",
     "LensLLM",
+    "LogMe",
     "ModelSize",
+    "NlpMetrics",
     "RectifiedLawSelector",
     "Selector",
     "SlopeGrowth",

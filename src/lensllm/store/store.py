@@ -1,4 +1,4 @@
-"""Every run, once, in one SQLite file that survives a kill at any moment."""
+"""Every run and probe, once, in one SQLite file that survives a kill at any moment."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
 from lensllm.errors import InputError
+from lensllm.probes.record import Probe
 from lensllm.tuning.run import Run, Trial
+
+Kind = Literal["runs", "probes"]
+"""Names of the two tables."""
 
 VERSION = 1
 FILE_NAME = "runs.sqlite"
@@ -22,7 +27,7 @@ POLL_SECONDS = 0.2
 RETRIED = ("failed",)
 
 SCHEMA = """
-CREATE TABLE runs (
+CREATE TABLE IF NOT EXISTS {kind} (
     key TEXT PRIMARY KEY,
     task TEXT NOT NULL,
     candidate TEXT NOT NULL,
@@ -37,11 +42,11 @@ CREATE TABLE runs (
 
 
 class Store:
-    """The runs of one output folder.
+    """The runs and probes of one output folder.
 
-    A run is claimed before it starts and recorded before the next begins; SQLite's write-ahead log makes both
-    durable. A claim holds as long as the process that made it lives, so several processes can share a store and
-    none repeats another's work, and a killed process loses only what it was running.
+    Each is claimed before it starts and recorded before the next begins; SQLite's write-ahead log makes both durable.
+    A claim holds as long as the process that made it lives, so several processes can share a store and none repeats
+    another's work, and a killed process loses only what it was running.
 
     Args:
         folder: holds `runs.sqlite`; made if it does not exist.
@@ -59,42 +64,45 @@ class Store:
             self._connection.execute("PRAGMA synchronous=FULL")
             with self._writing():
                 version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    self._connection.execute(SCHEMA)
+                if version <= VERSION:
+                    for kind in ("runs", "probes"):
+                        self._connection.execute(SCHEMA.format(kind=kind))
                     self._connection.execute(f"PRAGMA user_version={VERSION}")
         except (sqlite3.DatabaseError, OSError) as error:
             raise InputError(f"{self.path} cannot be used as a store ({error}): give another output folder") from error
         if version > VERSION:
             raise InputError(f"{self.path} was written by a newer version of lensllm (store {version}): update lensllm")
 
-    def once(self, key: str, task: str, candidate: str, examples: int, make: Callable[[], Run]) -> Run:
-        """The finished run of this key, or `make()` if there is none yet, recorded before it is returned.
+    def once(
+        self, key: str, task: str, candidate: str, examples: int, make: Callable[[], Run | Probe], kind: Kind = "runs"
+    ) -> Run | Probe:
+        """The finished run or probe of this key, or `make()` if there is none yet, recorded before it is returned.
 
-        While another living process is making it, wait for that one's. A run that failed is made anew; one that
-        is done or diverged is not.
+        While another living process is making it, wait for that one's. What failed is made anew; what is done or
+        diverged is not.
         """
         while True:
-            found = self._claim(key, task, candidate, examples)
-            if isinstance(found, Run):
+            found = self._claim(key, task, candidate, examples, kind)
+            if not isinstance(found, bool):
                 return found
             if found:
-                run = make()
-                self._record(key, run)
-                return run
+                made = make()
+                self._record(key, made)
+                return made
             time.sleep(POLL_SECONDS)
 
-    def put(self, key: str, task: str, run: Run) -> None:
-        """Record a run that was made elsewhere, or whose process died before it could record it."""
+    def put(self, key: str, task: str, made: Run | Probe) -> None:
+        """Record what was made elsewhere, or whose process died before it could record it."""
         with self._writing():
             self._connection.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, ?)",
-                (key, task, run.candidate, run.examples, run.status, _dump(run), time.time()),
+                f"INSERT OR REPLACE INTO {_kind(made)} VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, ?)",
+                (key, task, made.candidate, made.examples, made.status, _dump(made), time.time()),
             )
 
     def find(self, key: str) -> Run | None:
         """The recorded run of this key, whatever its status."""
         row = self._connection.execute("SELECT record FROM runs WHERE key = ?", (key,)).fetchone()
-        return self._load(key, row[0]) if row and row[0] else None
+        return self._run(key, row[0]) if row and row[0] else None
 
     def runs(self) -> list[tuple[str, Run]]:
         """All recorded runs with the name of their task, in the order they were claimed.
@@ -102,8 +110,15 @@ class Store:
         Raises:
             InputError: naming the row if one is damaged.
         """
-        rows = self._connection.execute("SELECT key, task, record FROM runs WHERE record IS NOT NULL ORDER BY rowid")
-        return [(task, self._load(key, record)) for key, task, record in rows]
+        return [(task, self._run(key, record)) for key, task, record in self._finished("runs")]
+
+    def probes(self) -> list[tuple[str, Probe]]:
+        """All recorded probes with the name of their task, in the order they were claimed.
+
+        Raises:
+            InputError: naming the row if one is damaged.
+        """
+        return [(task, self._probe(key, record)) for key, task, record in self._finished("probes")]
 
     def running(self) -> list[tuple[str, int]]:
         """Candidate and examples of the runs that a living process is making now."""
@@ -116,35 +131,50 @@ class Store:
         """Close the file."""
         self._connection.close()
 
-    def _claim(self, key: str, task: str, candidate: str, examples: int) -> Run | bool:
-        """The recorded run; or True if the caller now owns the making of it; or False if another process does."""
+    def _finished(self, kind: Kind) -> list[tuple[str, str, str]]:
+        """Key, task and record of everything recorded in this table."""
+        return self._connection.execute(
+            f"SELECT key, task, record FROM {kind} WHERE record IS NOT NULL ORDER BY rowid"
+        ).fetchall()
+
+    def _claim(self, key: str, task: str, candidate: str, examples: int, kind: Kind) -> Run | Probe | bool:
+        """The record; or True if the caller now owns the making of it; or False if another process does."""
         with self._writing():
             row = self._connection.execute(
-                "SELECT status, record, owner_pid, owner_started FROM runs WHERE key = ?", (key,)
+                f"SELECT status, record, owner_pid, owner_started FROM {kind} WHERE key = ?", (key,)
             ).fetchone()
             if row and row[0] == "running" and _alive(row[2], row[3]):
                 return False
             if row and row[0] != "running" and row[0] not in RETRIED:
-                return self._load(key, row[1])
+                return self._run(key, row[1]) if kind == "runs" else self._probe(key, row[1])
             me = psutil.Process()
             self._connection.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, 'running', NULL, ?, ?, ?)",
+                f"INSERT OR REPLACE INTO {kind} VALUES (?, ?, ?, ?, 'running', NULL, ?, ?, ?)",
                 (key, task, candidate, examples, me.pid, me.create_time(), time.time()),
             )
             return True
 
-    def _record(self, key: str, run: Run) -> None:
+    def _record(self, key: str, made: Run | Probe) -> None:
         with self._writing():
             self._connection.execute(
-                "UPDATE runs SET status = ?, record = ?, owner_pid = NULL, owner_started = NULL, updated = ? "
+                f"UPDATE {_kind(made)} SET status = ?, record = ?, owner_pid = NULL, owner_started = NULL, updated = ? "
                 "WHERE key = ?",
-                (run.status, _dump(run), time.time(), key),
+                (made.status, _dump(made), time.time(), key),
             )
 
-    def _load(self, key: str, record: str) -> Run:
-        try:
+    def _run(self, key: str, record: str) -> Run:
+        with self._reading(key):
             fields = json.loads(record)
             return Run(**{**fields, "trials": [Trial(**trial) for trial in fields["trials"]]})
+
+    def _probe(self, key: str, record: str) -> Probe:
+        with self._reading(key):
+            return Probe(**json.loads(record))
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        try:
+            yield
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{self.path}: the record of run {key} is damaged ({error}): delete that row") from error
 
@@ -159,8 +189,12 @@ class Store:
         self._connection.execute("COMMIT")
 
 
-def _dump(run: Run) -> str:
-    return json.dumps(asdict(run))
+def _dump(made: Run | Probe) -> str:
+    return json.dumps(asdict(made))
+
+
+def _kind(made: Run | Probe) -> Kind:
+    return "probes" if isinstance(made, Probe) else "runs"
 
 
 def _alive(pid: int | None, started: float | None) -> bool:

@@ -61,6 +61,19 @@ class Bench:
                 raise InputError(f"{self.task.name}, {name} split: {error}") from error
         return self._encoded[name]
 
+    def probe_examples(self, count: int) -> list[Encoded]:
+        """The first `count` training examples of the nested subsets.
+
+        Raises:
+            InputError: if the task has not got so many, or a completion does not fit the model.
+        """
+        if count > len(self.task.train):
+            raise InputError(
+                f"{count} probe examples asked for, and {self.task.name} has {len(self.task.train)} training "
+                "examples: ask for fewer"
+            )
+        return self.split("train")[:count]
+
     def encode(self) -> None:
         """Encode all splits, so that an example that does not fit is found before anything is trained.
 

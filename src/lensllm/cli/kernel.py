@@ -1,0 +1,115 @@
+"""`lensllm kernel`: what a model's neural tangent kernel says before any training."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lensllm.cli.common import Json, empty_table, finite, print_table
+from lensllm.errors import InputError
+
+if TYPE_CHECKING:
+    from lensllm.curves import Curves
+    from lensllm.probes.record import Probe
+
+
+def kernel(
+    model: Annotated[str, typer.Option("--model", help="A local folder, a zoo name or a hub id.")],
+    task: Annotated[str, typer.Option("--task", help="A shipped task's name, a file or a folder of splits.")],
+    probe: Annotated[int, typer.Option("--probe", help="Number of training examples to probe with.")] = 64,
+    save: Annotated[Path | None, typer.Option("--save", help="Write gram, residual and index here (.npz).")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the picture here.")] = None,
+    curves: Annotated[
+        Path | None, typer.Option("--curves", help="Measured losses of the model (CSV), nats a byte, for the picture.")
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", help="A selection's output folder: keeps the probe, lends its measured losses."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model's neural tangent kernel on a few examples: its spectrum, and the loss it expects of training."""
+    import transformers
+
+    from lensllm.candidates import find_candidate
+    from lensllm.curves import Curves
+    from lensllm.probes.measure import measure
+    from lensllm.search.workers import ProbeJob, Setting
+    from lensllm.store import Store
+    from lensllm.tasks import read_task
+    from lensllm.tuning.fine_tune import Bench
+    from lensllm.tuning.protocol import Protocol
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for path in (save, html):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InputError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+    candidate, known = find_candidate(model), read_task(task)
+    measured: dict[int, float] = {}
+    if curves is not None:
+        table = Curves.read_csv(curves)
+        if candidate.name not in table.candidates:
+            raise InputError(f"{curves} has no losses of {candidate.name}: its candidates are {_listed(table)}")
+        row = table.of([candidate.name])
+        measured = {int(d): float(loss) for d, loss in zip(row.sizes, row.losses[0], strict=True) if loss == loss}
+    protocol = Protocol()
+    made = measure(candidate, Bench(candidate, known, protocol).probe_examples(probe))
+    if output_dir is not None:
+        store = Store(output_dir)
+        store.put(Setting(known, protocol, output_dir).key(ProbeJob(candidate, probe)), known.name, made.probe)
+        runs = [run for name, run in store.runs() if name == known.name and run.candidate == candidate.name]
+        measured |= {run.examples: run.nats_per_byte for run in runs if run.status == "done"}
+        store.close()
+    if save is not None:
+        made.kernel.save(save)
+    if html is not None:
+        from lensllm.report.kernel import kernel_figure
+
+        kernel_figure(made, measured).write_html(html, config={"displayModeBar": False})
+    if as_json:
+        shown = {"task": known.name, **asdict(made.probe), "measured": {str(d): loss for d, loss in measured.items()}}
+        print(json.dumps(finite(shown), indent=2))
+        return
+    _show(made.probe, known.name, measured)
+
+
+def _show(probe: Probe, task: str, measured: dict[int, float]) -> None:
+    print(f"{probe.candidate} on {probe.examples} examples of {task}, {probe.rows} completion tokens; nothing trained")
+    print("\nSpectrum of the kernel")
+    table = empty_table("trace a token", "effective rank", "decay exponent", "alignment", "standard error")
+    error = "unknown" if math.isnan(probe.kernel_error) else f"{probe.kernel_error:.1%}"
+    numbers = (f"{probe.effective_rank:.1f}", f"{probe.decay:.2f}", f"{probe.alignment:.3f}", error)
+    table.add_row(f"{probe.trace:.3g}", *numbers)
+    print_table(table)
+    print("\nF(t) / F(0), squared error left after training time t (1: the fastest mode shrinks by e)")
+    table = empty_table(*[f"t={t:g}" for t in probe.times], names=0)
+    table.add_row(*[f"{share:.3f}" for share in probe.remaining])
+    print_table(table)
+    print("\nKernel curve, nats a byte: loss expected after training on d examples")
+    table = empty_table("d", "loss", "standard error", *["measured"] * bool(measured), names=0)
+    table.add_row("0", f"{probe.zero_shot:.4f}", "", *[_loss(measured, 0)] * bool(measured))
+    for d, loss, spread in zip(probe.sizes, probe.losses, probe.standard_errors, strict=True):
+        table.add_row(str(d), f"{loss:.4f}", f"{spread:.4f}", *[_loss(measured, d)] * bool(measured))
+    for d in sorted(set(measured) - {0, *probe.sizes}):
+        table.add_row(f"{d:,}", "", "", _loss(measured, d))
+    print_table(table)
+    cost = f"{probe.flops:.1e} FLOPs, {probe.seconds:.1f} s"
+    weights = (
+        "" if math.isnan(probe.pl_alpha) else f"PL_alpha {probe.pl_alpha:.2f}, E_TPL_lambda {probe.e_tpl_lambda:.3g}"
+    )
+    labels = "" if math.isnan(probe.log_me) else f"LogME {probe.log_me:.4f}"
+    print("\n" + "; ".join(filter(None, [weights, labels, cost])))
+
+
+def _loss(measured: dict[int, float], d: int) -> str:
+    return f"{measured[d]:.4f}" if d in measured else ""
+
+
+def _listed(table: Curves) -> str:
+    return ", ".join(table.candidates[:5]) + (", ..." if len(table.candidates) > 5 else "")
