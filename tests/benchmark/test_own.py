@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lensllm.benchmark import own
+from lensllm.benchmark import own, own_evidence
 from lensllm.benchmark.own_curves import own_curves
 from lensllm.benchmark.study import COLUMNS, StudyConfig
 from lensllm.cli import main
@@ -60,6 +60,20 @@ def test_a_forecast_beats_the_last_loss_where_curves_cross(study):
     assert gap["mean"] == pytest.approx(100 - methods["sub_tuning"]["rel_acc"]["mean"])
     assert set(gap["by_task"]) == {"easy", "hard"}
     assert result["calibration"]["brier"]["p_best"] < result["calibration"]["brier"]["softmax"]
+
+
+def test_the_section_shows_what_was_measured(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(own_evidence, "write_figures", lambda folder, figures: shown.update(figures))
+    shown = {}
+    result = own.run(study, docs=tmp_path)
+    page = (tmp_path / "evidence.md").read_text()
+    assert f"| {result['methods']['sub_tuning']['regret']['mean']:.4f} |" in page
+    assert "written by `lensllm bench own --docs docs`" in page
+    assert len(shown["own_curves_design"].data) == 2 * 10
+    assert len(shown["own_forecasts_design"].data) == 2 * 2
+    reliability = result["calibration"]["reliability"]
+    assert sum(b["cases"] for b in reliability) == 2 * len(own.BUDGETS) * (10 + 8 * own.POOLS)
+    assert all(0 <= b["was_best"] <= 1 for b in reliability)
 
 
 def test_pools_are_the_whole_and_random_parts():

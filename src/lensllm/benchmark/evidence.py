@@ -9,12 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lensllm.benchmark.page import dressed, table, write_figures, write_section
 from lensllm.curves import Floats
-from lensllm.errors import InputError
 from lensllm.forecast import Forecast
 
-BEGIN = "<!-- published: written by `lensllm bench published --docs docs` -->"
-END = "<!-- published: end -->"
+COMMAND = "lensllm bench published --docs docs"
 SHOWN = ("lensllm", "slope_growth", "accept_then_stop", "vanilla_law", "rectified_law_map", "sub_tuning", "zero_shot")
 MEANS = {"pearcorr": 2, "rel_acc": 2, "spearman": 1, "top_1": 1, "regret": 3, "centred_rmse": 3}
 FIGURES = {
@@ -28,24 +27,13 @@ def write(
     result: dict[str, Any], forecasts: dict[str, dict[tuple[str, int], Forecast]], truth: dict[str, Floats], docs: Path
 ) -> None:
     """Replace the published section of `docs`/evidence.md and write its figures as SVG beside it."""
-    figures = docs / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
     drawn = (
         budgets_figure(result["methods"]),
         forecasts_figure(forecasts["lensllm"], truth, 64),
         coverage_figure(result["calibration"]),
     )
-    for name, figure in zip(FIGURES, drawn, strict=True):
-        try:
-            _dressed(figure).write_image(figures / f"{name}.svg")
-        except ValueError as error:
-            raise InputError(
-                f"the figures need `pip install 'lensllm[figures]'` and a Chrome browser: {error}"
-            ) from error
-    page = docs / "evidence.md"
-    text = page.read_text() if page.is_file() else f"# Evidence\n\n{BEGIN}\n{END}\n"
-    before, rest = text.split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{tables(result)}\n{END}{rest.split(END)[1]}")
+    write_figures(docs / "figures", dict(zip(FIGURES, map(dressed, drawn), strict=True)))
+    write_section(docs / "evidence.md", "published", COMMAND, tables(result), "Evidence")
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -57,7 +45,7 @@ def tables(result: dict[str, Any]) -> str:
         "Every hyper-parameter chosen on the other two tasks (lowest centred log RMSE):",
         _left_out(result["leave_one_task_out"]),
         "The two halves of the default:",
-        _table(
+        table(
             ["law_weight", "PearCorr", "RelAcc", "centred log RMSE"],
             [
                 [name.split("=")[1], f"{v['pearcorr']:.2f}", f"{v['rel_acc']:.2f}", f"{v['centred_rmse']:.4f}"]
@@ -74,7 +62,7 @@ def tables(result: dict[str, Any]) -> str:
         "One doubling ahead, R2 over all 90 curves and over the 28 of the paper's 14 models on FLAN and Gigaword:",
         _doubling(result["one_doubling"]),
         "Each law fitted to all 14 points of the 90 curves:",
-        _table(
+        table(
             ["law", "mean log-RMSE", "R2"],
             [[name, f"{v['log_rmse']:.4f}", f"{v['r2']:.4f}"] for name, v in result["in_sample"].items()],
         ),
@@ -83,10 +71,6 @@ def tables(result: dict[str, Any]) -> str:
         _speed(result["speed"]),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
 
 def _image(name: str) -> str:
@@ -111,7 +95,7 @@ def _methods(methods: dict[str, Any]) -> str:
         values = {key: m[key]["mean"] for key in MEANS}
         means = ["" if values[key] is None else f"{values[key]:.{digits}f}" for key, digits in MEANS.items()]
         rows.append([name, *means, *by_task])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _left_out(left_out: dict[str, Any]) -> str:
@@ -121,7 +105,7 @@ def _left_out(left_out: dict[str, Any]) -> str:
         by_task = [f"{m['pearcorr']['by_task'][t]:.1f} / {m['rel_acc']['by_task'][t]:.1f}" for t in m["chosen"]]
         rows.append([name, f"{m['pearcorr']['mean']:.2f}", f"{m['rel_acc']['mean']:.2f}", *by_task, chosen])
     tasks = [f"{t} P / R" for t in left_out["lensllm"]["chosen"]]
-    return _table(["method", "PearCorr", "RelAcc", *tasks, "chosen for"], rows)
+    return table(["method", "PearCorr", "RelAcc", *tasks, "chosen for"], rows)
 
 
 def _against(against: dict[str, Any]) -> str:
@@ -135,7 +119,7 @@ def _against(against: dict[str, Any]) -> str:
         for name, m in against.items()
     ]
     head = ["lensllm against accept_then_stop", "won / drawn / lost", "difference", "95 %, bootstrap over models"]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _calibration(calibration: dict[str, Any]) -> str:
@@ -156,13 +140,13 @@ def _calibration(calibration: dict[str, Any]) -> str:
         scores = [f"{m[kind][who]:.3f}" for kind in ("brier", "log_score") for who in ("p_best", "uniform", "softmax")]
         rows.append([task, *(f"{100 * v:.1f}" for v in m["coverage"].values()), *scores])
     means = [f"{100 * v['mean']:.1f}" for v in calibration["coverage"].values()]
-    return _table(head, [*rows, ["mean", *means, *[""] * 6]])
+    return table(head, [*rows, ["mean", *means, *[""] * 6]])
 
 
 def _by_doublings(held: dict[str, dict[str, float]]) -> str:
     tasks = list(next(iter(held.values())))
     rows = [[task, *(f"{100 * held[n][task]:.0f}" for n in held)] for task in tasks]
-    return _table(["task", *(f"{n} ahead" for n in held)], rows)
+    return table(["task", *(f"{n} ahead" for n in held)], rows)
 
 
 def _doubling(doubling: dict[str, Any]) -> str:
@@ -172,7 +156,7 @@ def _doubling(doubling: dict[str, Any]) -> str:
         [name, *(f"{doubling[t][name][kind]:.4f}" for t in targets for kind in ("r2_90", "r2_28"))]
         for name in doubling[targets[0]]
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _ablation(ablation: dict[str, Any]) -> str:
@@ -182,7 +166,7 @@ def _ablation(ablation: dict[str, Any]) -> str:
         [g, *(f"{ablation[f'{g},{t}']['pearcorr']:.1f} / {ablation[f'{g},{t}']['rel_acc']:.1f}" for t in taus)]
         for g in gammas
     ]
-    return _table(["", *taus], rows)
+    return table(["", *taus], rows)
 
 
 def _speed(speed: dict[str, float]) -> str:
@@ -255,14 +239,3 @@ def coverage_figure(calibration: dict[str, Any]) -> go.Figure:
     figure.update_xaxes(title="nominal level, %")
     figure.update_yaxes(title="truths held, %", range=[30, 101])
     return figure
-
-
-def _dressed(figure: go.Figure) -> go.Figure:
-    return figure.update_layout(
-        template="plotly_white",
-        width=900,
-        height=380,
-        margin={"l": 60, "r": 20, "t": 40, "b": 50},
-        legend={"orientation": "h", "y": -0.22},
-        font={"family": "Helvetica, Arial, sans-serif", "size": 12},
-    )

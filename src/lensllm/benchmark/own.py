@@ -33,6 +33,7 @@ POOL_SIZE = 8
 SEED = 0
 RESAMPLES = 2000
 LEVELS = (0.5, 0.8, 0.9)
+BINS = 10
 METRICS = {"pearcorr": metrics.pear_corr, "rel_acc": metrics.rel_acc, "regret": metrics.regret}
 RIVALS = ("accept_then_stop", "rectified_law", "sub_tuning")
 Key = tuple[str, int, int]
@@ -57,12 +58,18 @@ TOGETHER = ("lensllm", "slope_growth")
 """Methods whose forecast of a candidate depends on the others, so that every pool is forecast by itself."""
 
 
-def run(config: StudyConfig, *, report: bool = False, json_file: str | Path | None = None) -> dict[str, Any]:
+def run(
+    config: StudyConfig,
+    *,
+    report: bool = False,
+    json_file: str | Path | None = None,
+    docs: str | Path | None = None,
+) -> dict[str, Any]:
     """Measure every method on the design tasks, or on the report tasks, that are complete.
 
     A selector sees the sizes up to 1/b of the data and forecasts the loss on all of it. Besides the whole pool, `POOLS`
     random pools of 8 candidates are ranked, because one candidate may lead everywhere. Intervals (90 %) are a bootstrap
-    over tasks.
+    over tasks. `json_file` gets every number, the folder `docs` a section of evidence.md and its figures.
 
     Raises:
         InputError: if no task is complete.
@@ -82,6 +89,10 @@ def run(config: StudyConfig, *, report: bool = False, json_file: str | Path | No
     result = json.loads(json.dumps(result), parse_constant=lambda _: None)
     if json_file is not None:
         Path(json_file).write_text(json.dumps(result, indent=1) + "\n")
+    if docs is not None:
+        from lensllm.benchmark.own_evidence import write
+
+        write(result, made["lensllm"], data, Path(docs))
     return result
 
 
@@ -188,5 +199,18 @@ def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict
             }
             for kind in ("brier", "log_score")
         },
+        "reliability": reliability(ours, data),
         "by_task": by_task,
     }
+
+
+def reliability(made: dict[Key, Forecast], data: dict[str, Curves]) -> list[dict[str, float]]:
+    """Bins of equal width of the stated P(best): mean stated, how often that candidate was the best, cases."""
+    stated = np.concatenate([forecast.p_best for forecast in made.values()])
+    best = np.concatenate([(truth := _truth(data, key)) == truth.min() for key in made])
+    place = np.minimum((stated * BINS).astype(int), BINS - 1)
+    return [
+        {"stated": float(stated[at].mean()), "was_best": float(best[at].mean()), "cases": int(at.sum())}
+        for at in (place == b for b in range(BINS))
+        if at.any()
+    ]

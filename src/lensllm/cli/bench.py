@@ -55,12 +55,13 @@ def bench_own(
     study: Annotated[Path, typer.Option("--study", help="The study whose curves are scored.")] = STUDY,
     report: Annotated[bool, typer.Option("--report", help="Score the report tasks, not the design tasks.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
+    docs: Annotated[Path | None, typer.Option("--docs", help="Write evidence.md and its figures here.")] = None,
 ) -> None:
     """Compare every selector on our own fine-tuning curves, those tasks of the study that are complete."""
     from lensllm.benchmark.own import run
     from lensllm.benchmark.study import StudyConfig
 
-    result = run(StudyConfig.read(study), report=report, json_file=json_file)
+    result = run(StudyConfig.read(study), report=report, json_file=json_file, docs=docs)
     print(f"{result['split']} tasks: {', '.join(result['tasks'])}")
     table = empty_table("method", "PearCorr", "RelAcc", "90 % interval", "regret")
     for name, m in result["methods"].items():
