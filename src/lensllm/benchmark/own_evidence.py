@@ -151,10 +151,10 @@ def reliability_figure(bins: list[dict[str, float]]) -> go.Figure:
         y=[b["was_best"] for b in bins],
         mode="markers+text",
         text=[f"{b['cases']:,}" for b in bins],
-        textposition="bottom right",
+        textposition="top center",
         marker={"color": "#d1495b", "size": [6 + 3 * np.log10(max(b["cases"], 1)) for b in bins]},
         name="default selector, number of cases",
     )
     figure.update_xaxes(title="stated P(best)", range=[-0.03, 1.05])
-    figure.update_yaxes(title="part that was the best", range=[-0.06, 1.05])
+    figure.update_yaxes(title="part that was the best", range=[-0.05, 1.15])
     return dressed(figure)
