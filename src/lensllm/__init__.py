@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from lensllm.errors import InputError
     from lensllm.forecast import Forecast
     from lensllm.pipeline import select
+    from lensllm.planning import plan
     from lensllm.selection import Selection
 
-__all__ = ["Curves", "Forecast", "InputError", "Selection", "select", "zoo"]
+__all__ = ["Curves", "Forecast", "InputError", "Selection", "plan", "select", "zoo"]
 
 _HOME = {
     "Curves": "curves",
     "Forecast": "forecast",
     "InputError": "errors",
     "Selection": "selection",
+    "plan": "planning",
     "select": "pipeline",
 }
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from lensllm.curves import Floats
 
+NOT_TUNED = " (not fine-tuned)"
+"""Ends the name of a model that is used as it came."""
+
 
 @dataclass(frozen=True)
 class Forecast:

@@ -12,12 +12,14 @@ from lensllm.candidates import find_candidates
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves
 from lensllm.errors import InputError
+from lensllm.planning import Cost
 from lensllm.report import write_report
-from lensllm.search.ladder import Ladder, everything_flops
+from lensllm.search.ladder import Ladder, everything_flops, run_flops
 from lensllm.search.workers import Setting, run_jobs
 from lensllm.selection import Selection, rank
 from lensllm.selectors import LensLLM, forecast_path
-from lensllm.tasks import read_task
+from lensllm.tasks import Task, read_task
+from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
 
 Progress = Callable[[Run, int, int], None]
@@ -111,4 +113,14 @@ def _conclude(runs: list[Run], ladder: Ladder, setting: Setting) -> Selection:
         seconds=sum(run.seconds for run in runs),
         stopped=ladder.stopped,
         failures=tuple(run for run in runs if run.status != "done"),
+        costs={run.candidate: _cost(run, task, setting.protocol) for run in zero_shots if run.candidate in tuned},
     )
+
+
+def _cost(zero_shot: Run, task: Task, protocol: Protocol) -> Cost:
+    """What training a candidate on all the data and serving it takes, from measuring it as it came."""
+    training, none = (run_flops(zero_shot, n, task, protocol, first=False) for n in (len(task.train), 0))
+    written = sum(len(example.completion.encode()) for example in task.test[: protocol.max_test_examples])
+    tokens = written * zero_shot.nats_per_byte / zero_shot.nats_per_token
+    flops = zero_shot.test_flops
+    return Cost(training - none, zero_shot.parameters, flops / tokens, flops / written)

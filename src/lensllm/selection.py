@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from lensllm.curves import Curves
-from lensllm.forecast import Forecast
+from lensllm.forecast import NOT_TUNED, Forecast
+from lensllm.planning import Cost
 from lensllm.tuning.run import Run
 
-NOT_TUNED = " (not fine-tuned)"
 LEVEL = 0.9
 
 
@@ -57,6 +57,7 @@ class Selection:
         seconds: computing time of the runs, summed over workers.
         stopped: why no more was measured.
         failures: runs that failed or diverged.
+        costs: what each candidate costs to train on all the data and to serve, where known.
         truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
     """
 
@@ -71,6 +72,7 @@ class Selection:
     seconds: float
     stopped: str
     failures: tuple[Run, ...] = ()
+    costs: dict[str, Cost] = field(default_factory=dict)
     truth: dict[str, Any] | None = field(default=None)
 
     @property
@@ -123,6 +125,7 @@ class Selection:
                 {"candidate": run.candidate, "examples": run.examples, "status": run.status, "error": run.error}
                 for run in self.failures
             ],
+            "costs": {name: asdict(cost) for name, cost in self.costs.items()},
             **({"truth": self.truth} if self.truth else {}),
         }
 

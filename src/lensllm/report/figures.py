@@ -59,17 +59,17 @@ def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Fig
             line={"color": colour, "dash": "dot", "width": 2 if place < BANDS else 1.2},
             legendgroup=name,
             showlegend=False,
-            hovertemplate=f"{_escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}} (forecast)<extra></extra>",
+            hovertemplate=f"{escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}} (forecast)<extra></extra>",
         )
         figure.add_scatter(
             x=curves.sizes[seen],
             y=curves.losses[k][seen],
             mode="lines+markers",
-            name=_escaped(name),
+            name=escaped(name),
             legendgroup=name,
             line={"color": colour, "width": 2 if place < BANDS else 1.2},
             marker={"size": 7},
-            hovertemplate=f"{_escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}}<extra></extra>",
         )
         ends += mean
     figure.add_vline(x=target, line_dash="dash", line_color=QUIET)
@@ -88,7 +88,7 @@ def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Fig
     figure.update_yaxes(title=f"test loss, {unit}", **log_axis(*bounds))
     ticks = np.unique([*curves.sizes[curves.sizes > 0], target])
     figure.update_xaxes(type="log", title="training examples", tickvals=ticks, ticktext=[f"{t:,.0f}" for t in ticks])
-    return _dressed(figure, 520)
+    return dressed(figure, 520)
 
 
 def ranking_figure(selection: Selection) -> go.Figure:
@@ -99,7 +99,7 @@ def ranking_figure(selection: Selection) -> go.Figure:
     for row, colour in zip(rows, colours, strict=True):
         figure.add_scatter(
             x=list(row.interval),
-            y=[_escaped(row.candidate)] * 2,
+            y=[escaped(row.candidate)] * 2,
             mode="lines",
             line={"color": colour, "width": 6},
             opacity=0.35,
@@ -107,7 +107,7 @@ def ranking_figure(selection: Selection) -> go.Figure:
         )
     figure.add_scatter(
         x=[row.forecast for row in rows],
-        y=[_escaped(row.candidate) for row in rows],
+        y=[escaped(row.candidate) for row in rows],
         mode="markers+text",
         marker={"color": colours, "size": 11},
         text=[f"{row.p_best:.0%}" if row.p_best >= 0.005 else "" for row in rows],
@@ -119,7 +119,7 @@ def ranking_figure(selection: Selection) -> go.Figure:
     figure.update_xaxes(title=title, **log_axis(min(ends) * 0.97, max(ends) * 1.03))
     figure.update_yaxes(range=[-0.6, len(rows) - 0.3])
     figure.update_layout(showlegend=False)
-    return _dressed(figure, 130 + 38 * len(rows))
+    return dressed(figure, 130 + 38 * len(rows))
 
 
 def cost_figure(selection: Selection) -> go.Figure:
@@ -131,7 +131,7 @@ def cost_figure(selection: Selection) -> go.Figure:
             y=["this selection"],
             x=[row.flops],
             orientation="h",
-            name=_escaped(row.candidate),
+            name=escaped(row.candidate),
             marker_color=_colour(selection, row.candidate),
             hovertemplate="%{fullData.name}: %{x:.3g} FLOPs<extra></extra>",
         )
@@ -145,7 +145,7 @@ def cost_figure(selection: Selection) -> go.Figure:
     figure.update_layout(barmode="stack", showlegend=False)
     title = f"FLOPs; the selection took {selection.flops_fraction:.1%} of fine-tuning them all"
     figure.update_xaxes(title=title, exponentformat="power")
-    return _dressed(figure, 190)
+    return dressed(figure, 190)
 
 
 def _colour(selection: Selection, candidate: str) -> str:
@@ -167,7 +167,8 @@ def log_axis(low: float, high: float) -> dict[str, object]:
     }
 
 
-def _dressed(figure: go.Figure, height: int) -> go.Figure:
+def dressed(figure: go.Figure, height: int) -> go.Figure:
+    """The figure in the style of the report."""
     figure.update_layout(
         template="plotly_white",
         height=height,
@@ -179,6 +180,6 @@ def _dressed(figure: go.Figure, height: int) -> go.Figure:
     return figure
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Plotly reads a little HTML in its labels; names are shown as text."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

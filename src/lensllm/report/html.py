@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import plotly.graph_objects as go
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from lensllm.planning import CurveSamples, Plan, doubling_sentence, doublings, offers_of
+from lensllm.planning.plan import rounded
 from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
+from lensllm.report.plan_figures import need_figure, pareto_figure
 from lensllm.selection import Selection
 
 UNIT = "nats a byte"
@@ -23,15 +25,38 @@ def write_report(selection: Selection, path: str | Path) -> None:
         "ranking": ranking_figure(selection),
         "cost": cost_figure(selection),
     }
-    Path(path).write_text(page("selection.html.j2", figures, selection=selection), encoding="utf-8")
+    samples = CurveSamples.draw(selection.curves, selection.target_size)
+    doubled, offered = doublings(samples, selection.costs), offers_of(samples, selection.costs)
+    if offered:
+        figures["pareto"] = pareto_figure(offered, UNIT)
+    outlook = {"doublings": doubled, "offers": offered, "doubling": doubling_sentence(doubled[0], samples.size)}
+    text = page("selection.html.j2", figures, selection=selection, size=samples.size, **outlook)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def write_plan(plan: Plan, unit: str, path: str | Path) -> None:
+    """Write a plan to one HTML file.
+
+    Args:
+        plan: as made by `lensllm.plan`.
+        unit: of the losses.
+        path: of the file.
+    """
+    figures = {"need": need_figure(plan, unit)}
+    if plan.offers:
+        figures["pareto"] = pareto_figure(plan.offers, unit)
+    outlook = {"size": plan.size, "doublings": plan.doublings, "offers": plan.offers}
+    Path(path).write_text(page("plan.html.j2", figures, plan=plan, unit=unit, **outlook), encoding="utf-8")
 
 
 def page(template: str, figures: dict[str, go.Figure], **context: object) -> str:
     """Render a template of this folder with its figures and the drawing library inside."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("lensllm", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["rounded"] = rounded
     drawn = {
         name: Markup(figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False}))
         for name, figure in figures.items()
     }
-    source = files("lensllm.report").joinpath(template).read_text(encoding="utf-8")
-    return environment.from_string(source).render(figures=drawn, plotly=Markup(get_plotlyjs()), **context)
+    return environment.get_template(template).render(figures=drawn, plotly=Markup(get_plotlyjs()), **context)

@@ -128,7 +128,7 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None, t
         try:
             tuned, read = _train(bench, model if not trials else None, examples, rate, meter)
             tokens += read
-            validation = _measure(tuned, bench, "validation", meter).nats_per_byte
+            validation = measure(tuned, bench, "validation", meter).nats_per_byte
             if validation < least:
                 best, learning_rate, least = tuned, rate, validation
         except Diverged as diverged:
@@ -138,7 +138,7 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None, t
             waiting = [rate * protocol.learning_rate_backoff]
 
     before_test = meter.total
-    result = _measure(best, bench, "test", meter) if best is not None else None
+    result = measure(best, bench, "test", meter) if best is not None else None
     diverged_test = result is not None and not math.isfinite(result.nats)
     done = result is not None and not diverged_test
     return Run(
@@ -186,6 +186,7 @@ def _train(
     raise AssertionError("every batch has the divisor 1")
 
 
-def _measure(model: PreTrainedModel, bench: Bench, split: str, meter: FlopMeter) -> Evaluation:
+def measure(model: PreTrainedModel, bench: Bench, split: str, meter: FlopMeter) -> Evaluation:
+    """Loss of the model over a split, charged to the meter."""
     with torch.inference_mode():
         return evaluate(model, bench.split(split), observe=lambda batch: meter.charge(batch, training=False))

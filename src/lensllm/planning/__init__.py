@@ -1,0 +1,18 @@
+"""How much data is needed, what twice the data would bring, and which candidates are worth their cost."""
+
+from lensllm.planning.curve_samples import CurveSamples
+from lensllm.planning.pareto import Cost, Offer
+from lensllm.planning.plan import Doubling, Need, Plan, doubling_sentence, doublings, offers_of, plan
+
+__all__ = [
+    "Cost",
+    "CurveSamples",
+    "Doubling",
+    "Need",
+    "Offer",
+    "Plan",
+    "doubling_sentence",
+    "doublings",
+    "offers_of",
+    "plan",
+]

@@ -1,0 +1,64 @@
+"""Forecast loss against what a candidate costs to train and to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+COSTS = ("training_flops", "parameters", "flops_per_byte")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a candidate costs.
+
+    Attributes:
+        training_flops: of fine-tuning on all the data at hand, evaluation left out; proportional to the data.
+        parameters: of the model.
+        flops_per_token: a forward pass over test prompt and completion, for each completion token.
+        flops_per_byte: the same for each byte of completion text: comparable between tokenizers.
+    """
+
+    training_flops: float
+    parameters: int
+    flops_per_token: float
+    flops_per_byte: float
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A candidate's forecast loss with its cost.
+
+    Attributes:
+        candidate: its name.
+        loss: forecast at the data at hand.
+        cost: of the candidate; a model used as it came has no training.
+        front: the costs (of `training_flops`, `parameters`, `flops_per_byte`) for which nothing is both no dearer and
+            no worse: the Pareto fronts that it is on.
+    """
+
+    candidate: str
+    loss: float
+    cost: Cost
+    front: tuple[str, ...]
+
+
+def offers(losses: Mapping[str, float], costs: Mapping[str, Cost]) -> tuple[Offer, ...]:
+    """Every candidate whose loss and cost are known, from the lowest loss to the highest."""
+    names = sorted((name for name in costs if np.isfinite(losses.get(name, np.nan))), key=lambda name: losses[name])
+    fronts = {kind: _front([(float(getattr(costs[name], kind)), losses[name]) for name in names]) for kind in COSTS}
+    return tuple(
+        Offer(name, losses[name], costs[name], tuple(kind for kind in COSTS if fronts[kind][at]))
+        for at, name in enumerate(names)
+    )
+
+
+def _front(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which points no other one equals or beats in both coordinates, while beating it in one."""
+    table = np.array(points, dtype=float).reshape(-1, 2)
+    no_worse = (table[:, None] <= table[None]).all(axis=2)
+    better = (table[:, None] < table[None]).any(axis=2)
+    beaten = np.asarray((no_worse & better).any(axis=0))
+    return [not bool(row) for row in beaten]

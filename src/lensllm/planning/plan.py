@@ -1,0 +1,226 @@
+"""How many examples are needed for a loss, and what twice the data would bring."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lensllm.curves import Curves, Floats
+from lensllm.errors import InputError
+from lensllm.forecast import NOT_TUNED
+from lensllm.planning.curve_samples import HORIZON, CurveSamples
+from lensllm.planning.pareto import Cost, Offer, offers
+
+LEVEL = 0.9
+ANY = "any of them"
+
+
+@dataclass(frozen=True)
+class Need:
+    """Training examples that a candidate needs for the target loss.
+
+    Attributes:
+        candidate: its name, or "any of them" for the one that needs the fewest, whichever that is.
+        examples: median over the samples; infinite if in more than half of them no amount is enough.
+        interval: 90 % interval of the same, either end possibly infinite.
+        p_never: probability that no amount is enough, up to 2^10 times the data at hand.
+    """
+
+    candidate: str
+    examples: float
+    interval: tuple[float, float]
+    p_never: float
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """What twice the data at hand would bring to a candidate.
+
+    Attributes:
+        candidate: its name.
+        loss: point forecast at the data at hand.
+        doubled_loss: at twice as much.
+        gain: 1 - doubled_loss / loss.
+        gain_interval: 90 % interval of the gain.
+        training_flops: of fine-tuning on the data at hand, None if not known; twice the data cost twice as much.
+    """
+
+    candidate: str
+    loss: float
+    doubled_loss: float
+    gain: float
+    gain_interval: tuple[float, float]
+    training_flops: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer to "how much data do I need?".
+
+    Attributes:
+        size: examples at hand.
+        target_loss: the loss asked for; with a gain, below the best candidate's point forecast.
+        gain: the gain asked for, or None.
+        needs: one row a candidate, in the order of their forecasts at `size`, then "any of them".
+        doublings: in the same order.
+        offers: forecast loss with training and serving cost, of the candidates whose cost is known.
+        samples: what all of it was computed from.
+    """
+
+    size: float
+    target_loss: float
+    gain: float | None
+    needs: tuple[Need, ...]
+    doublings: tuple[Doubling, ...]
+    offers: tuple[Offer, ...]
+    samples: CurveSamples
+
+    @property
+    def sentence(self) -> str:
+        """How much data the best candidate needs, and what twice the data would bring it."""
+        need, double = self.needs[0], self.doublings[0]
+        asked = f" ({self.gain:.1%} below the best now)" if self.gain is not None else ""
+        low, high = need.interval
+        if math.isfinite(need.examples):
+            answer = f"needs about {rounded(need.examples)} examples (90 % interval {rounded(low)} to {rounded(high)})"
+        else:
+            answer = f"needs more than {rounded(low)} examples" if math.isfinite(low) else "does not get there"
+        return (
+            f"For a loss of {self.target_loss:.3f}{asked} {need.candidate} {answer}; with probability "
+            f"{need.p_never:.0%} no amount is enough. " + doubling_sentence(double, self.size)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it but the samples; infinite numbers of examples are None."""
+        return {
+            "size": self.size,
+            "target_loss": self.target_loss,
+            "gain": self.gain,
+            "level": LEVEL,
+            "most_examples": self.size * 2**HORIZON,
+            "sentence": self.sentence,
+            "needs": [
+                {
+                    "candidate": need.candidate,
+                    "examples": _known(need.examples),
+                    "interval": [_known(end) for end in need.interval],
+                    "p_never": need.p_never,
+                }
+                for need in self.needs
+            ],
+            "doublings": [asdict(row) | {"gain_interval": list(row.gain_interval)} for row in self.doublings],
+            "offers": [asdict(offer) | {"front": list(offer.front)} for offer in self.offers],
+        }
+
+
+def plan(
+    curves: Curves,
+    size: float,
+    *,
+    target_loss: float | None = None,
+    gain: float | None = None,
+    costs: Mapping[str, Cost] | None = None,
+) -> Plan:
+    """How many training examples are needed for a loss, with every uncertainty of the forecast.
+
+    A target loss is the same in every sample. A gain is below what the best candidate reaches with the data at hand in
+    the same sample, so that errors common to both cancel.
+
+    Args:
+        curves: measured losses.
+        size: training examples at hand.
+        target_loss: the loss wanted, in the unit of the curves.
+        gain: or how far below the best now, between 0 and 1.
+        costs: of the candidates, where known.
+
+    Raises:
+        InputError: unless one of target and gain is given, and within reach of some sample of some candidate.
+    """
+    if (target_loss is None) == (gain is None):
+        raise InputError(f"give a target loss or a gain, {'not both' if gain is not None else 'got neither'}")
+    if target_loss is not None and not (math.isfinite(target_loss) and target_loss > 0):
+        raise InputError(f"the target loss is {target_loss}, expected a number above 0")
+    if gain is not None and not 0 < gain < 1:
+        raise InputError(f"the gain is {gain}, expected a part between 0 and 1, such as 0.05")
+    samples = CurveSamples.draw(curves, size)
+    best = samples.best
+    goal: float | Floats
+    if target_loss is not None:
+        goal = shown = target_loss
+    else:
+        part = 1 - float(gain or 0)
+        goal, shown = part * samples.at(size)[:, [best]], part * float(samples.points[best])
+    needed = samples.needed(goal)
+    order = _order(samples)
+    needs = [_need(samples.candidates[k], needed[:, k]) for k in order]
+    needs.append(_need(ANY, np.nanmin(needed[:, order], axis=1)))
+    if needs[-1].p_never == 1:
+        lowest = float(np.quantile(np.nanmin(samples.losses[-1], axis=1), (1 - LEVEL) / 2))
+        raise InputError(
+            f"a loss of {shown:.4g} is below the forecast floor of every candidate (about {lowest:.4g}): no amount of "
+            "data is forecast to reach it, ask for a higher loss"
+        )
+    known = dict(costs or {})
+    return Plan(size, shown, gain, tuple(needs), doublings(samples, known), offers_of(samples, known), samples)
+
+
+def doublings(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Doubling, ...]:
+    """What twice the data at hand would bring, per candidate in the order of their forecasts."""
+    ratio = samples.at(2 * samples.size) / samples.at(samples.size)
+    rows = []
+    for k in _order(samples):
+        name, loss = samples.candidates[k], float(samples.points[k])
+        low, middle, high = np.quantile(ratio[:, k], [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
+        training = costs[name].training_flops if name in costs else None
+        gains = (float(1 - high), float(1 - low))
+        rows.append(Doubling(name, loss, loss * float(middle), float(1 - middle), gains, training))
+    return tuple(rows)
+
+
+def offers_of(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Offer, ...]:
+    """Forecast loss at the data at hand and cost of every candidate, and of the best one as it came."""
+    losses = {name: float(point) for name, point in zip(samples.candidates, samples.points, strict=True)}
+    known = dict(costs)
+    if np.isfinite(samples.untouched).any():
+        best = samples.candidates[int(np.nanargmin(samples.untouched))]
+        losses[best + NOT_TUNED] = float(np.nanmin(samples.untouched))
+        if best in costs:
+            known[best + NOT_TUNED] = replace(costs[best], training_flops=0.0)
+    return offers(losses, known)
+
+
+def doubling_sentence(row: Doubling, size: float) -> str:
+    """What twice the data would bring a candidate, in one sentence."""
+    low, high = row.gain_interval
+    cost = f" for {row.training_flops:.1e} more FLOPs of training" if row.training_flops else ""
+    return (
+        f"Twice the data ({2 * size:,.0f} examples) would bring {row.candidate} from {row.loss:.3f} to "
+        f"{row.doubled_loss:.3f}, {row.gain:.1%} less (90 % interval {low:.1%} to {high:.1%}){cost}."
+    )
+
+
+def rounded(examples: float) -> str:
+    """A number of examples to two digits; "no amount" if infinite."""
+    if not math.isfinite(examples):
+        return "no amount"
+    digits = max(0, math.floor(math.log10(max(examples, 1))) - 1)
+    return f"{round(examples, -digits):,.0f}"
+
+
+def _need(candidate: str, needed: Floats) -> Need:
+    low, middle, high = np.quantile(needed, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="inverted_cdf")
+    return Need(candidate, float(middle), (float(low), float(high)), float(np.isinf(needed).mean()))
+
+
+def _order(samples: CurveSamples) -> list[int]:
+    """Positions of the candidates with a forecast, from best to worst."""
+    order = np.argsort(np.where(np.isnan(samples.points), np.inf, samples.points), kind="stable")
+    return [int(k) for k in order if np.isfinite(samples.points[k])]
+
+
+def _known(examples: float) -> float | None:
+    return examples if math.isfinite(examples) else None

@@ -1,0 +1,128 @@
+"""The pictures of a plan: the examples needed for a loss, and loss against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lensllm.forecast import NOT_TUNED
+from lensllm.planning import Offer, Plan
+from lensllm.planning.pareto import COSTS
+from lensllm.planning.plan import LEVEL
+from lensllm.report.figures import BANDS, COLOURS, QUIET, dressed, escaped, log_axis
+
+TITLES = {
+    "training_flops": "training on all the data, FLOPs",
+    "parameters": "parameters",
+    "flops_per_byte": "serving, FLOPs a byte",
+}
+SHOWN_BEYOND = 64
+
+
+def need_figure(plan: Plan, unit: str) -> go.Figure:
+    """Sampled curves of the best candidates, their 90 % band, and where they cross the target loss.
+
+    Args:
+        plan: with its samples.
+        unit: of the losses, for the axis.
+    """
+    samples = plan.samples
+    shown = samples.sizes <= plan.size * SHOWN_BEYOND
+    sizes = samples.sizes[shown]
+    figure = go.Figure()
+    ends = [plan.target_loss]
+    for place, row in enumerate(plan.doublings[:BANDS]):
+        drawn = samples.losses[shown][:, :, samples.candidates.index(row.candidate)]
+        low, middle, high = np.quantile(drawn, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], axis=1)
+        colour, name = COLOURS[place % len(COLOURS)], escaped(row.candidate)
+        figure.add_scatter(
+            x=[*sizes, *sizes[::-1]],
+            y=[*high, *low[::-1]],
+            mode="lines",
+            fill="toself",
+            fillcolor=colour,
+            opacity=0.13,
+            line_width=0,
+            hoverinfo="skip",
+            legendgroup=name,
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=sizes,
+            y=middle,
+            mode="lines",
+            name=name,
+            legendgroup=name,
+            line={"color": colour, "width": 2},
+            hovertemplate=f"{name}<br>%{{x:,.0f}} examples: %{{y:.3f}}<extra></extra>",
+        )
+        ends += [low.min(), high.max()]
+    figure.add_hline(y=plan.target_loss, line_dash="dash", line_color="#555b66")
+    figure.add_annotation(
+        x=0, xref="paper", y=np.log10(plan.target_loss), text=f"wanted: {plan.target_loss:.3f}", showarrow=False,
+        xanchor="left", yanchor="bottom",
+    )  # fmt: skip
+    figure.add_vline(x=plan.size, line_dash="dash", line_color=QUIET)
+    figure.add_annotation(
+        x=np.log10(plan.size), y=1, yref="paper", text=f"at hand: {plan.size:,.0f}", showarrow=False,
+        xanchor="left", xshift=4,
+    )  # fmt: skip
+    figure.update_yaxes(title=f"test loss, {unit}", **log_axis(min(ends) * 0.98, max(ends) * 1.02))
+    figure.update_xaxes(type="log", title="training examples", exponentformat="none", separatethousands=True, dtick=1)
+    return dressed(figure, 440)
+
+
+def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
+    """Forecast loss against the cost of training, the parameters and the cost of serving, with each Pareto front.
+
+    Args:
+        offers: from the lowest loss to the highest.
+        unit: of the losses, for the axis.
+    """
+    figure = make_subplots(cols=len(COSTS), shared_yaxes=True, horizontal_spacing=0.03)
+    tuned = [offer for offer in offers if not offer.candidate.endswith(NOT_TUNED)]
+    for column, kind in enumerate(COSTS, start=1):
+        front = sorted((offer for offer in tuned if kind in offer.front), key=lambda o: getattr(o.cost, kind))
+        figure.add_scatter(
+            x=[getattr(offer.cost, kind) for offer in front],
+            y=[offer.loss for offer in front],
+            mode="lines",
+            line={"color": QUIET, "shape": "hv"},
+            hoverinfo="skip",
+            showlegend=False,
+            row=1,
+            col=column,
+        )
+        for place, offer in enumerate(tuned):
+            name = escaped(offer.candidate)
+            figure.add_scatter(
+                x=[getattr(offer.cost, kind)],
+                y=[offer.loss],
+                mode="markers",
+                name=name,
+                legendgroup=name,
+                showlegend=column == 1,
+                marker={
+                    "color": COLOURS[place % len(COLOURS)],
+                    "size": 11,
+                    "symbol": "circle" if kind in offer.front else "circle-open",
+                },
+                hovertemplate=f"{name}<br>%{{y:.3f}} for %{{x:.3g}}<extra></extra>",
+                row=1,
+                col=column,
+            )
+        figure.update_xaxes(type="log", title=TITLES[kind], tickformat="~s", nticks=4, row=1, col=column)
+    for offer in offers:
+        if offer.candidate.endswith(NOT_TUNED):
+            figure.add_hline(y=offer.loss, line_dash="dash", line_color=QUIET)
+            figure.add_annotation(
+                x=0.5, xref="x domain", y=np.log10(offer.loss), yref="y", text="best model as it came", showarrow=False,
+                yanchor="bottom",
+            )  # fmt: skip
+    losses = [offer.loss for offer in offers]
+    figure.update_yaxes(**log_axis(min(losses) * 0.97, max(losses) * 1.03))
+    figure.update_yaxes(title=f"forecast loss, {unit}", row=1, col=1)
+    return dressed(figure, 460)

@@ -1,0 +1,224 @@
+"""All rungs of a candidate's ladder from one training run, with a short cool-down at each."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel
+
+from lensllm.candidates.load import load_model
+from lensllm.tasks.encode import Encoded
+from lensllm.tuning.fine_tune import Bench, measure
+from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.run import Run, Trial
+from lensllm.tuning.trainer import CompletionTrainer, Diverged
+
+Factor = Callable[[int], float]
+"""Step of a stretch of training, from 0 -> multiple of its learning rate."""
+
+
+@dataclass(frozen=True)
+class OnePass:
+    """The form of a one-pass ladder: constant rate, then linear cool-down branches (Hägele et al. 2024).
+
+    The defaults came nearest to separate runs, at no more than 1.25 times the training of the last rung, among those
+    tried on two models and the task `define` (docs/plan.md).
+
+    Attributes:
+        trunk_epochs: passes of the trunk over the examples that a rung adds to the one before.
+        cool_down: steps of a branch, as a part of the steps of a separate run on the same rung; its examples are drawn
+            from the whole rung. With 0 the trunk itself is measured.
+        rate: learning rate of the trunk, as a part of the peak of a separate run.
+    """
+
+    trunk_epochs: float = 2.0
+    cool_down: float = 0.25
+    rate: float = 0.6
+
+
+class Checkpoint:
+    """A model and its optimizer at one step, copied in memory."""
+
+    def __init__(self, model: PreTrainedModel, optimizer: Optimizer) -> None:
+        self._weights = deepcopy(model.state_dict())
+        self._optimizer = deepcopy(optimizer.state_dict())
+
+    def restore(self, model: PreTrainedModel, optimizer: Optimizer) -> None:
+        """Put both back to that step, bit for bit."""
+        model.load_state_dict(self._weights)
+        optimizer.load_state_dict(deepcopy(self._optimizer))
+
+
+class Trunk:
+    """A training run that goes on stretch by stretch and can be put back to an earlier step.
+
+    Args:
+        bench: the candidate and the task.
+
+    Attributes:
+        model: as trained so far.
+        optimizer: with its state so far.
+        meter: charged for everything.
+        tokens: read so far.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self.model = load_model(bench.candidate)
+        if torch.cuda.is_available():
+            self.model.to("cuda")
+        self.meter = bench.meter(self.model)
+        self.tokens = 0
+        self._protocol = bench.protocol
+        self._micro_batch = bench.protocol.per_device_train_batch_size
+        self.optimizer: Optimizer = self._trainer([], bench.protocol, 0.0).create_optimizer()
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the run is now."""
+        return Checkpoint(self.model, self.optimizer)
+
+    def go_back(self, checkpoint: Checkpoint) -> None:
+        """Go back to where the run was."""
+        checkpoint.restore(self.model, self.optimizer)
+
+    def train(self, examples: Sequence[Encoded], steps: int, rate: float, factor: Factor, seed: int) -> None:
+        """So many steps over the examples, which repeat in another random order once all were seen.
+
+        With less at once, and the same steps, where memory does not suffice.
+
+        Raises:
+            Diverged: if the training loss is not finite.
+        """
+        start = self.checkpoint()
+        while True:
+            trainer = self._trainer(examples, replace(self._protocol, seed=seed), rate)
+            trainer.args.max_steps = steps
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] = rate
+            trainer.optimizer, trainer.lr_scheduler = self.optimizer, LambdaLR(self.optimizer, factor)
+            try:
+                trainer.train()
+                return
+            except torch.OutOfMemoryError:
+                if self._micro_batch == 1:
+                    raise
+                self.go_back(start)
+                self._micro_batch = max(size for size in range(1, self._micro_batch) if self._micro_batch % size == 0)
+            finally:
+                self.tokens += trainer.tokens
+
+    def _trainer(self, examples: Sequence[Encoded], protocol: Protocol, rate: float) -> CompletionTrainer:
+        return CompletionTrainer(self.model, examples, protocol, rate, self.meter, self._micro_batch)
+
+
+def one_pass(bench: Bench, sizes: Sequence[int], learning_rate: float, form: OnePass | None = None) -> list[Run]:
+    """Measure a candidate at all sizes from one training run.
+
+    At each rung the trunk goes over the examples that are new; then a branch lets the learning rate fall to 0 over
+    examples of the whole rung and is measured, and the trunk goes on from where the branch left it. With sizes that
+    double, training costs about (trunk_epochs / epochs + 2 cool_down) times that of the last rung alone, where separate
+    runs cost twice the last.
+
+    As with separate runs a rung whose validation loss is not below the best before is trained once more at a lower
+    rate, from the rung before on, and the better of the two is kept from there.
+
+    Args:
+        bench: the candidate and the task.
+        sizes: numbers of training examples, ascending.
+        learning_rate: peak of a separate run.
+        form: the defaults if None.
+
+    Returns:
+        One run a size, each charged what it added; the runs end with one that diverged.
+    """
+    form = form or OnePass()
+    trunk = Trunk(bench)
+    runs: list[Run] = []
+    least = math.inf
+    for before, examples in pairwise([0, *sizes]):
+        rung = _Rung(bench, form, trunk, before, examples)
+        runs.append(rung.run(learning_rate, least))
+        if runs[-1].status != "done":
+            break
+        learning_rate, least = runs[-1].learning_rate, min(least, runs[-1].validation)
+    return runs
+
+
+@dataclass(frozen=True)
+class _Rung:
+    bench: Bench
+    form: OnePass
+    trunk: Trunk
+    before: int
+    examples: int
+
+    def run(self, learning_rate: float, to_beat: float) -> Run:
+        trunk, protocol = self.trunk, self.bench.protocol
+        started, flops, tokens = time.perf_counter(), trunk.meter.total, trunk.tokens
+        start = trunk.checkpoint()
+        trials: list[Trial] = []
+        end = cooled = start
+        error = ""
+        for rate in sorted({learning_rate, learning_rate * protocol.learning_rate_backoff}, reverse=True):
+            trunk.go_back(start)
+            validation = math.inf
+            try:
+                grown = self._grow(rate)
+                validation = measure(trunk.model, self.bench, "validation", trunk.meter).nats_per_byte
+                if validation < min((trial.validation for trial in trials), default=math.inf):
+                    end, cooled, learning_rate = grown, trunk.checkpoint(), rate
+            except Diverged as diverged:
+                error = str(diverged)
+            trials.append(Trial(rate, validation))
+            if validation < to_beat:
+                break
+        least = min(trial.validation for trial in trials)
+        before_test = trunk.meter.total
+        done = math.isfinite(least)
+        trunk.go_back(cooled)
+        result = measure(trunk.model, self.bench, "test", trunk.meter) if done else None
+        trunk.go_back(end)
+        return Run(
+            candidate=self.bench.candidate.name,
+            examples=self.examples,
+            status="done" if result else "diverged",
+            nats_per_token=result.nats_per_token if result else math.nan,
+            nats_per_byte=result.nats_per_byte if result else math.nan,
+            standard_error=result.standard_error if result else math.nan,
+            validation=least if done else math.nan,
+            learning_rate=learning_rate,
+            trials=trials if len(trials) > 1 else [],
+            flops=trunk.meter.total - flops,
+            test_flops=trunk.meter.total - before_test,
+            seconds=time.perf_counter() - started,
+            tokens=trunk.tokens - tokens,
+            parameters=sum(p.numel() for p in trunk.model.parameters()),
+            seed=protocol.seed,
+            subset_seed=protocol.subset_seed,
+            error="" if result else error or "the validation loss is not finite",
+        )
+
+    def _grow(self, learning_rate: float) -> Checkpoint:
+        """Train the trunk on what is new, remember it, and cool it down."""
+        protocol, train, rate = self.bench.protocol, self.bench.split("train"), learning_rate * self.form.rate
+        steps = _steps(self.form.trunk_epochs * (self.examples - self.before), protocol)
+        warm_up = 0 if self.before else math.ceil(protocol.warmup_ratio * steps)
+        new = train[self.before : self.examples]
+        self.trunk.train(new, steps, rate, lambda step: min(1.0, (step + 1) / (warm_up + 1)), protocol.seed)
+        grown = self.trunk.checkpoint()
+        if self.form.cool_down:
+            steps = _steps(self.form.cool_down * protocol.num_train_epochs * self.examples, protocol)
+            whole = train[: self.examples]
+            self.trunk.train(whole, steps, rate, lambda step: max(0.0, 1 - step / steps), protocol.seed + 1)
+        return grown
+
+
+def _steps(examples: float, protocol: Protocol) -> int:
+    return max(1, round(examples / protocol.per_device_train_batch_size))
