@@ -3,9 +3,10 @@
     python benchmarks/plan.py
 
 Three truths. Simulated: 60 pools of 8 rectified laws, drawn from the priors of the fits, measured at 50 to 800 examples
-with 0.5 % of noise; 6,400 at hand. Published: the 90 published curves seen up to 1,600, 6,400 or 25,600 examples, with 4
-and 16 times as many at hand. Own: the design tasks of the study that are in benchmarks/study/runs.csv, seen up to 200,
-400 and 800; 6,400 at hand. On measured curves "reached" is reached at the last size that was measured.
+with 0.5 % of noise; 6,400 at hand. Published: the 90 published curves seen up to 1,600, 6,400 or 25,600 examples, with
+4 and 16 times as many at hand. Own: the design tasks of the study that are in benchmarks/study/runs.csv, seen up to
+200, 400 and 800; 6,400 at hand, so that what doubling brings is not known. On measured curves
+"reached" is reached at the last size that was measured.
 Written to benchmarks/results/plan.json.
 """
 
@@ -99,7 +100,9 @@ def own() -> Iterator[Case]:
     runs = runs[(runs.status == "done") & (runs.seed == 0) & runs.task.isin(DESIGN)]
     for _, rows in runs.groupby("task"):
         curves = Curves.from_tidy(rows.rename(columns={"nats_per_byte": "loss"})[["candidate", "examples", "loss"]])
-        whole = curves.of([n for n, row in zip(curves.candidates, curves.losses, strict=True) if np.isfinite(row).all()])
+        whole = curves.of(
+            [n for n, row in zip(curves.candidates, curves.losses, strict=True) if np.isfinite(row).all()]
+        )
         if 6400 in whole.sizes and len(whole.candidates) > 1:
             yield from (measured(whole, last, 6400) for last in (200, 400, 800))
 

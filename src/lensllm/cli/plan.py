@@ -55,7 +55,7 @@ def _read(what: Path, target_size: float | None) -> tuple[Curves, float, dict[st
     if not what.is_dir():
         if target_size is None:
             raise InputError(f"{what} does not say how many training examples there are: give --target-size")
-        return Curves.read_csv(what), target_size, {}, "unit of the file"
+        return Curves.read_csv(what), target_size, {}, "the unit of the file"
     if target_size is not None:
         raise InputError(f"--target-size is for CSV files: {what} says how many training examples there are")
     if not (what / "curves.csv").is_file() or not (what / "selection.json").is_file():

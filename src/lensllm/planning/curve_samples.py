@@ -24,14 +24,15 @@ HORIZON = 10  # doublings beyond the data at hand; the forecasts were checked to
 class CurveSamples:
     """One draw is one possible world: a curve for every candidate, falling or flat.
 
-    A curve follows one joint sample of the LensLLM forecast through all sizes, never rises (what more data spoil, less
-    data keep), and beyond the data at hand it does not go below a floor:
+    A curve follows one joint sample of the LensLLM forecast through all sizes and never rises (what more data spoil,
+    less data keep). Beyond the data at hand N it goes on in one of two ways, weighed as in the forecast itself:
 
-        L(D) = max(min over d <= D of forecast(d), E)
+        3/4 of the draws    L(D) = max(min over d <= D of forecast(d), E)
+        1/4 of the draws    L(D) = L(N) law(D) / law(N)
 
-    E is drawn from the posterior of the rectified law's floor, given the candidate's measured losses, among the draws
-    below the sampled loss at the data at hand, so that there the samples are the forecast's own. A candidate with fewer
-    than four measured sizes, or whose losses do not fall, has the law's prior: half the lowest loss, give or take 0.35.
+    law is a draw from the posterior of the rectified law, given the candidate's measured losses. E is the floor of such
+    a draw, one below L(N). A candidate with fewer than four measured sizes, or whose losses do not fall, has no law:
+    all its draws go the first way, with the law's prior for E, half the lowest loss, give or take 0.35.
 
     Attributes:
         candidates: names, K of them.
@@ -69,11 +70,15 @@ class CurveSamples:
         start = -int(np.ceil(STEPS_A_DOUBLING * max(0.0, np.log2(size / measured[0]))))
         steps = np.arange(start, STEPS_A_DOUBLING * HORIZON + 1)
         sizes = size * 2.0 ** (steps / STEPS_A_DOUBLING)
-        losses = np.minimum.accumulate(_forecasts(LensLLM(draws=draws, seed=seed), curves, sizes), axis=0)
+        selector = LensLLM(draws=draws, seed=seed)
+        losses = np.minimum.accumulate(_forecasts(selector, curves, sizes), axis=0)
         here = -start
-        floor = _below(_floors(curves, draws, seed), losses[here], np.random.default_rng(seed + 1))
-        losses[here:] = np.maximum(losses[here:], floor)
-        points = LensLLM(draws=2).forecast(curves, size).mean
+        rng = np.random.default_rng(seed + 1)
+        floor, law = _floors(curves, sizes[here:], draws, seed)
+        beyond = np.maximum(losses[here:], _below(floor, losses[here], rng))
+        by_law = (rng.random(floor.shape) < selector.law_weight) & np.isfinite(law[0])
+        losses[here:] = np.where(by_law, losses[here] * law, beyond)
+        points = selector.forecast(curves, size).mean
         untouched = curves.at(0) if 0 in curves.sizes else np.full(len(curves.candidates), np.nan)
         return cls(curves.candidates, size, sizes, losses, points, untouched)
 
@@ -117,8 +122,13 @@ def _forecasts(selector: LensLLM, curves: Curves, sizes: Floats) -> Floats:
     return np.exp(np.clip(np.stack(samples), -LARGEST_LOG, LARGEST_LOG))
 
 
-def _floors(curves: Curves, draws: int, seed: int) -> Floats:
-    """Draws of each candidate's floor, shape (draws, K)."""
+def _floors(curves: Curves, sizes: Floats, draws: int, seed: int) -> tuple[Floats, Floats]:
+    """Draws of each candidate's floor, shape (draws, K), and of its law.
+
+    Returns:
+        The floors, and the law at the sizes over the law at the first of them, shape (S, draws, K), NaN where there is
+        no law.
+    """
     tuned = curves.sizes > 0
     losses = np.where(curves.losses[:, tuned] > 0, curves.losses[:, tuned], np.nan)
     lowest = np.where(np.isfinite(losses), losses, np.inf).min(axis=1)
@@ -127,10 +137,10 @@ def _floors(curves: Curves, draws: int, seed: int) -> Floats:
     share = truncnorm(-center / spread, (1 - center) / spread, center, spread)
     floors = np.asarray(share.rvs((draws, len(losses)), random_state=seed)) * lowest
     law = RectifiedLaw(prior=prior, starts=1).fit(curves.sizes[tuned], losses)
+    drawn = law.sample(sizes, draws, seed)
     fitted = law.status_ == "ok"
-    if fitted.any():
-        floors[:, fitted] = law.sample_params(draws, seed)["E"][:, fitted]
-    return floors
+    floors[:, fitted] = law.sample_params(draws, seed)["E"][:, fitted]
+    return floors, np.moveaxis(drawn / drawn[..., :1], 2, 0)
 
 
 def _below(floors: Floats, losses: Floats, rng: np.random.Generator) -> Floats:

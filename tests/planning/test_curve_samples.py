@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lensllm.curves import Curves
+from lensllm.errors import InputError
+from lensllm.planning import CurveSamples
+from lensllm.selectors import LensLLM
+
+SIZES = np.array([0.0, 50, 100, 200, 400, 800])
+
+
+def pool(rng, k=6, floor=0.5, noise=0.003):
+    """Rectified laws with known parameters, and what was measured of them."""
+    f, beta = np.exp(rng.normal(2.5, 3.0, k)).clip(1e-6, 1e6), np.exp(rng.normal(-1.3, 0.6, k)).clip(0.03, 1.5)
+    last, share = rng.uniform(1.0, 2.0, k), np.full(k, floor) * rng.uniform(0.5, 1.5, k)
+    floors = last * share
+    scale = (last - floors) * (f + 800**beta)
+
+    def loss(d):
+        return floors + scale / (f + d**beta)
+
+    def needed(x):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(x > floors, np.maximum(scale / (x - floors) - f, 0) ** (1 / beta), np.inf)
+
+    losses = np.stack([loss(size) for size in SIZES], axis=1) * np.exp(noise * rng.standard_normal((k, SIZES.size)))
+    return Curves(tuple(f"m{i}" for i in range(k)), SIZES, losses), loss, needed
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return pool(np.random.default_rng(1))[0]
+
+
+def test_at_the_data_at_hand_the_samples_are_the_forecasts_own(curves):
+    """The joint samples of the selector, but where one would be higher than on less data."""
+    samples = CurveSamples.draw(curves, 6400, draws=400, seed=3)
+    forecast = LensLLM(draws=400, seed=3).forecast(curves, 6400)
+    np.testing.assert_array_equal(samples.points, forecast.mean)
+    here = int(np.flatnonzero(np.isclose(samples.sizes, 6400))[0])
+    expected = np.minimum(forecast.samples, samples.losses[here - 1])
+    np.testing.assert_allclose(samples.at(6400), expected, rtol=1e-12)
+
+
+def test_beyond_the_data_at_hand_three_in_four_follow_the_forecast_down_to_a_floor(curves):
+    samples = CurveSamples.draw(curves, 1600, draws=400, seed=3)
+    forecast = LensLLM(draws=400, seed=3).forecast(curves, 3200)
+    same = np.isclose(samples.at(3200), forecast.samples, rtol=1e-12)
+    assert 0.5 < same.mean() < 0.76
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.floats(100, 20000))
+def test_no_curve_rises_and_more_loss_never_needs_more(seed, size):
+    curves, *_ = pool(np.random.default_rng(seed), k=3)
+    samples = CurveSamples.draw(curves, size, draws=50)
+    assert np.all(np.diff(samples.losses, axis=0) <= 1e-12 * samples.losses[:-1])
+    strict, lax = samples.needed(0.8), samples.needed(0.9)
+    assert np.all(lax <= strict)
+    assert np.all((lax == 0) | (lax >= samples.sizes[0]))
+
+
+def test_needed_inverts_the_sampled_curves(curves):
+    samples = CurveSamples.draw(curves, 6400, draws=50)
+    goal = samples.losses[20][:, :1]
+    assert np.all(samples.needed(goal)[:, 0] <= samples.sizes[20] * (1 + 1e-9))
+    half_way = np.sqrt(samples.losses[10] * samples.losses[11])
+    between = samples.needed(half_way[:, :1])[:, 0]
+    falls = samples.losses[10][:, 0] > samples.losses[11][:, 0] * 1.0001
+    np.testing.assert_allclose(between[falls], np.sqrt(samples.sizes[10] * samples.sizes[11]), rtol=1e-6)
+
+
+def test_a_candidate_that_is_there_as_it_came_needs_nothing(curves):
+    samples = CurveSamples.draw(curves, 6400, draws=50)
+    assert np.all(samples.needed(float(curves.at(0)[2]))[:, 2] == 0)
+
+
+def test_intervals_and_never_agree_with_laws_whose_answer_is_known():
+    """Coverage over pools of laws; the whole measurement is benchmarks/plan.py."""
+    rng = np.random.default_rng(0)
+    inside, never, was = [], [], []
+    for _ in range(12):
+        curves, loss, needed = pool(rng)
+        samples = CurveSamples.draw(curves, 6400, draws=300)
+        goal = loss(6400.0)
+        low, high = np.quantile(samples.needed(goal), [0.05, 0.95], axis=0, method="inverted_cdf")
+        inside += ((low <= 6400) & (high >= 6400)).tolist()
+        for part in (0.9, 0.7, 0.5, 0.3):
+            goal = part * curves.at(800)
+            never += np.isinf(samples.needed(goal)).mean(axis=0).tolist()
+            was += (needed(goal) > samples.sizes[-1]).tolist()
+    assert np.mean(inside) >= 0.7
+    never, was = np.array(never), np.array(was)
+    assert was[never > 0.9].mean() > 0.8
+    assert was[never < 0.1].mean() < 0.2
+    assert abs(never.mean() - was.mean()) < 0.12
+
+
+def test_a_floor_is_felt():
+    """Two pools that fall alike so far: the one with the floor is more often never done."""
+    never = {}
+    for floor in (0.0, 0.9):
+        made = [pool(np.random.default_rng(seed), floor=floor, noise=0.001) for seed in range(4)]
+        never[floor] = np.mean(
+            [np.isinf(CurveSamples.draw(c, 6400, draws=200).needed(0.6 * c.at(800))).mean() for c, *_ in made]
+        )
+    assert never[0.9] > never[0.0] + 0.4
+
+
+def test_short_curves_and_missing_ones():
+    losses = np.array([[2.0, 1.5, np.nan], [2.0, np.nan, np.nan], [2.1, 1.6, 1.55]])
+    curves = Curves(("two", "untuned", "three"), np.array([0.0, 50, 100]), losses)
+    samples = CurveSamples.draw(curves, 800, draws=40)
+    needed = samples.needed(1.4)
+    assert np.isnan(needed[:, 1]).all()
+    assert np.isfinite(samples.losses[:, :, [0, 2]]).all()
+    assert (needed[:, [0, 2]] > 50).all()
+
+
+def test_without_a_measured_point_there_is_nothing_to_plan_from():
+    with pytest.raises(InputError, match="nothing was measured after fine-tuning"):
+        CurveSamples.draw(Curves(("a",), np.array([0.0]), np.array([[2.0]])), 800)
