@@ -44,8 +44,6 @@ MODELS = [
     "gpt2-0.2m-brown-0.3m",
     "llama-0.2m-jargon-1.5m",
     "llama-0.2m-austen-1.5m",
-    "t5-0.2m-glosses-1.5m",
-    "llama-0.9m-mix-5m",
 ]
 SIZES = [50, 100, 200, 400, 800, 1600]
 FULL = 6400

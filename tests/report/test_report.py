@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -6,8 +7,11 @@ import pytest
 
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
+from lensllm.planning import Cost
+from lensllm.planning.pareto import offers
 from lensllm.report import write_report
 from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
+from lensllm.report.plan_figures import pareto_figure
 from lensllm.selection import Selection, rank
 from lensllm.tuning.run import Run
 
@@ -70,4 +74,25 @@ def test_one_candidate_or_many(names, tmp_path):
     one.save(tmp_path)
     write_report(one, tmp_path / "report.html")
     rows = json.loads((tmp_path / "selection.json").read_text())["ranking"]
-    assert len(re.findall("<tr>|<tr class", (tmp_path / "report.html").read_text())) == 1 + len(rows)
+    page = (tmp_path / "report.html").read_text()
+    assert len(re.findall("<tr>|<tr class", page)) == 1 + len(rows) + 1 + len(names)
+
+
+def test_what_doubling_brings_and_the_fronts_are_in_the_report(hostile, tmp_path):
+    write_report(hostile, tmp_path / "report.html")
+    without = (tmp_path / "report.html").read_text()
+    assert "Twice the data (3,200 examples) would bring" in without
+    assert "FLOPs a token" not in without
+    costs = {name: Cost(1e12, 10, 2e3, 1e3) for name in hostile.curves.candidates}
+    write_report(dataclasses.replace(hostile, costs=costs), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "FLOPs a token" in page
+    assert "<img" not in page
+
+
+def test_the_fronts_are_drawn_through_what_is_on_them():
+    costs = {"a": Cost(10.0, 100, 1.0, 1.0), "b": Cost(1.0, 10, 1.0, 2.0), "worse": Cost(11.0, 200, 1.0, 3.0)}
+    made = offers({"a": 1.0, "b": 2.0, "worse": 3.0}, costs)
+    lines = [trace for trace in pareto_figure(made, "nats").data if trace.mode == "lines"]
+    assert [list(line.x) for line in lines] == [[1.0, 10.0], [10.0, 100.0], [1.0]]
+    assert list(lines[0].y) == [2.0, 1.0]
