@@ -109,6 +109,13 @@ def test_a_floor_is_felt():
     assert never[0.9] > never[0.0] + 0.4
 
 
+def test_a_steep_curve_stops_at_its_floor():
+    """Two points that halve the loss would be at nothing after ten more doublings."""
+    curves = Curves(("steep",), np.array([50.0, 100]), np.array([[2.0, 1.0]]))
+    ends = CurveSamples.draw(curves, 200, draws=300).losses[-1, :, 0]
+    assert 0.05 < np.median(ends) < 0.6
+
+
 def test_short_curves_and_missing_ones():
     losses = np.array([[2.0, 1.5, np.nan], [2.0, np.nan, np.nan], [2.1, 1.6, 1.55]])
     curves = Curves(("two", "untuned", "three"), np.array([0.0, 50, 100]), losses)
