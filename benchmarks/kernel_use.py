@@ -1,107 +1,309 @@
-"""What the kernel knows before any training: ranks of candidates by probe against losses measured by fine-tuning.
+"""What the kernel knows of measured losses: every selector with it and without it, on the study's tasks.
 
-    python benchmarks/kernel_use.py define CURVES.csv
+    python benchmarks/kernel_use.py            # the design tasks that are whole
+    python benchmarks/kernel_use.py --report   # the report tasks too, once
 
-CURVES.csv holds the measured losses of shipped models on the task, tidy (candidate, examples, loss in nats a byte).
-Probes see the first 64 training examples of the task, at most 8 completion tokens of each, and nothing else. Spearman
-and Pearson correlations over the candidates, for each number of examples measured, go to
-benchmarks/results/kernel_use.json, beside every candidate's values and the processor seconds of its probes.
+Reads the two tables that benchmarks/study/study.yaml names (losses by fine-tuning and probes) and trains nothing. A
+task is whole once at least 8 candidates were measured at every size. Forecast is the loss at the largest size from the
+first 0, 1, 2, 3 and 4 rungs (50, 100, 200, 400 examples); what is learned over tasks is learned on the other design
+tasks. Differences are paired: both selectors on the same task, rungs and pool; their 95 % interval is from resampling
+tasks and, within a task, candidates. Writes benchmarks/results/kernel_use.json and the tables of docs/kernel.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
-import sys
-import time
+import re
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"
-
 import numpy as np
-import torch
-from scipy.stats import pearsonr, spearmanr
+import pandas as pd
+from scipy.stats import pearsonr, rankdata, spearmanr
 
-from lensllm.candidates import find_candidate
-from lensllm.candidates.load import load_model
-from lensllm.curves import Curves
-from lensllm.probes.kernel import kernel
-from lensllm.probes.kernel_curve import kernel_curve
-from lensllm.probes.spectrum import spectrum
-from lensllm.probes.weight_spectrum import weight_spectrum
-from lensllm.tasks import read_task
-from lensllm.tasks.encode import collate
-from lensllm.tuning.fine_tune import Bench
-from lensllm.tuning.protocol import Protocol
+from lensllm.benchmark.study import StudyConfig
+from lensllm.curves import Curves, Floats
+from lensllm.laws import LensLLMLaw, Prior
+from lensllm.probes.measure import TIMES
+from lensllm.selectors import (
+    KernelOnly,
+    KernelPrior,
+    LensLLM,
+    LensLLMKernel,
+    LogMe,
+    ModelSize,
+    NlpMetrics,
+    RectifiedLawSelector,
+    Selector,
+    SubTuning,
+    ZeroShot,
+)
+from lensllm.selectors.kernel_prior import learn
+from lensllm.selectors.rectified_law import LawSelector
 
-RESULT = Path(__file__).parent / "results" / "kernel_use.json"
-PROBES, TOKENS, PROJECTION = 64, 8, 24
-SIZES, HELD_OUT, SCORED, SUBSETS = (8, 16, 32), 16, 16, 2
+HERE = Path(__file__).parent
+RESULT, DOCUMENT = HERE / "results" / "kernel_use.json", HERE.parent / "docs" / "kernel.md"
+BEGIN, END = "<!-- kernel_use: written by benchmarks/kernel_use.py -->", "<!-- kernel_use: end -->"
+RUNGS, LEAST_CANDIDATES, SUBPOOL, SUBPOOLS, RESAMPLES = (0, 1, 2, 3, 4), 8, 8, 40, 2000
+POOLS = {
+    "all": "",
+    "corpus differs (gpt2-0.2m)": r"gpt2-0\.2m-.*",
+    "size and architecture differ (mix-5m)": r".*-mix-5m",
+}
+PAIRS = [
+    ("lensllm_kernel", "default"),
+    ("kernel_prior", "default"),
+    ("kernel_only d=32", "zero_shot"),
+    ("law (10), t fitted", "law, F free"),
+    ("law (10), t = 10", "law, F free"),
+    ("law (10), t = 100", "law, F free"),
+]
+METRICS = ("spearman", "pearson", "rel_acc", "rel_acc_of_8")
+
+Make = Callable[[Curves, Sequence[Curves]], Selector]
 
 
-def probe(name: str, task: str) -> dict[str, float]:
-    """All probes of one candidate; losses in nats a byte."""
-    candidate = find_candidate(name)
-    examples = Bench(candidate, read_task(task), Protocol()).split("train")[:PROBES]
-    model = load_model(candidate)
-    start = time.process_time()
-    measured = kernel(model, [collate(examples)], tokens=TOKENS, projection=PROJECTION)
-    middle = time.process_time()
-    n_bytes = [example.n_bytes for example in examples]
-    options = {"held_out": HELD_OUT, "scored": SCORED, "subsets": SUBSETS, "n_bytes": n_bytes}
-    curve = kernel_curve(measured, SIZES, **options)
-    end = time.process_time()
-    found = spectrum(measured)
-    weights = weight_spectrum(model)
+def law(t: float | None) -> Make:
+    """Equation (10) with F as measured; the prior on beta and E is that of the law with F free."""
+
+    def make(curves: Curves, others: Sequence[Curves]) -> Selector:
+        start = curves.features["squared_residual"].to_numpy(float)[:, None]
+        shares = curves.features[[f"remaining_{t:g}" for t in TIMES]].to_numpy(float)
+        f = np.column_stack([start, start * np.minimum.accumulate(shares, axis=1)])
+        return LawSelector(LensLLMLaw.measured([0.0, *TIMES], np.maximum(f, 1e-6), t, Prior()))
+
+    return make
+
+
+def prior(curves: Curves, others: Sequence[Curves]) -> Selector:
+    return KernelPrior(learn(others, curves.sizes[-1]))
+
+
+METHODS: dict[str, tuple[int, Make]] = {
+    "default": (1, lambda c, o: LensLLM()),
+    "lensllm_kernel": (0, lambda c, o: LensLLMKernel()),
+    "kernel_prior": (1, prior),
+    "law, F free": (1, lambda c, o: RectifiedLawSelector(Prior())),
+    "law (10), t fitted": (1, law(None)),
+    "law (10), t = 10": (1, law(10.0)),
+    "law (10), t = 100": (1, law(100.0)),
+    "sub_tuning": (1, lambda c, o: SubTuning()),
+    "zero_shot": (0, lambda c, o: ZeroShot()),
+    "kernel_only d=8": (0, lambda c, o: KernelOnly(8)),
+    "kernel_only d=16": (0, lambda c, o: KernelOnly(16)),
+    "kernel_only d=32": (0, lambda c, o: KernelOnly(32)),
+    "nlp_metrics": (0, lambda c, o: NlpMetrics()),
+    "log_me": (0, lambda c, o: LogMe()),
+    "model_size": (0, lambda c, o: ModelSize()),
+}
+"""Name -> least number of rungs, and how it is made for a task, given the other design tasks."""
+MEASURES_NOTHING = {"zero_shot", "kernel_only d=8", "kernel_only d=16", "kernel_only d=32", "nlp_metrics", "log_me",
+                    "model_size"}  # fmt: skip
+
+
+def whole_tasks(study: StudyConfig, names: Sequence[str], runs: Path) -> dict[str, Curves]:
+    table, probes = pd.read_csv(runs), pd.read_csv(study.probes_table)
+    table = table[(table["seed"] == 0) & (table["status"] == "done")].rename(columns={"nats_per_byte": "loss"})
+    probes = probes[probes["status"] == "done"].assign(size=probes["parameters"])
+    found = {}
+    for name in names:
+        mine = table[(table["task"] == name) & table["examples"].isin([0, *study.sizes])]
+        features = probes[probes["task"] == name].set_index("candidate")
+        mine = mine[mine["candidate"].isin(features.index)]
+        if not mine.empty:
+            curves = Curves.from_tidy(mine[["candidate", "examples", "loss"]], features)
+            complete = [c for c, row in zip(curves.candidates, curves.losses, strict=True) if np.isfinite(row).all()]
+            if len(complete) >= LEAST_CANDIDATES and curves.sizes[-1] == max(study.sizes):
+                found[name] = curves.of(complete)
+    return found
+
+
+def seen(curves: Curves, rungs: int) -> Curves:
+    return curves.up_to(curves.sizes[rungs])
+
+
+def scores(forecast: Floats, truth: Floats) -> dict[str, float]:
+    known = np.isfinite(forecast)
+    if known.sum() < 3 or np.ptp(forecast[known]) == 0:
+        return dict.fromkeys(METRICS[:3], np.nan)
+    chosen = truth[np.where(known, forecast, np.inf).argmin()]
     return {
-        "zero-shot on the probes": float(curve.losses_per_byte[0]),
-        **{f"kernel curve, d = {d}": float(v) for d, v in zip(SIZES, curve.losses_per_byte[1:], strict=True)},
-        "F(t = 10) / F(0)": float(found.loss(10.0) / found.loss(0.0)),
-        "effective rank": found.effective_rank,
-        "decay exponent": found.decay,
-        "alignment": found.alignment,
-        "trace": found.trace,
-        "PL_alpha": float(weights.pl_alpha.mean()),
-        "E_TPL_lambda": float(weights.e_tpl_lambda.mean()),
-        "model size": -float(sum(p.numel() for p in model.parameters())),
-        "rows": len(measured.gram),
-        "standard error of the kernel": measured.standard_error,
-        "seconds, kernel": middle - start,
-        "seconds, kernel curve": end - middle,
+        "spearman": float(spearmanr(forecast[known], truth[known]).statistic),
+        "pearson": float(pearsonr(forecast[known], truth[known]).statistic),
+        "rel_acc": float((truth.max() - chosen) / np.ptp(truth)),
     }
 
 
-def main(task: str, curves_file: str) -> None:
-    torch.set_num_threads(1)
-    curves = Curves.read_csv(curves_file)
-    known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    probes = known.get(task, {}).get("probes", {})
-    for name in curves.candidates:
-        if name not in probes:
-            probes[name] = probe(name, task)
-            print(name, json.dumps(probes[name]), flush=True)
-            known[task] = {"probes": probes}
-            RESULT.write_text(json.dumps(known, indent=1) + "\n")
-    names = [name for name in next(iter(probes.values())) if not name.startswith(("rows", "standard", "seconds"))]
-    values = {name: np.array([probes[c][name] for c in curves.candidates]) for name in names}
-    values |= {f"measured at D = {d:g}": curves.at(d) for d in (50, 100, 200) if d in curves.sizes}
-    table = {}
-    for name, value in values.items():
-        table[name] = {}
-        for size in curves.sizes[curves.sizes > 0]:
-            true = curves.at(size)
-            both = np.isfinite(true) & np.isfinite(value)
-            if both.sum() > 4:
-                table[name][f"{size:g}"] = {
-                    "spearman": float(spearmanr(value[both], true[both])[0]),
-                    "pearson": float(pearsonr(value[both], true[both])[0]),
-                    "candidates": int(both.sum()),
-                }
-    known[task] |= {"correlations": table}
-    RESULT.write_text(json.dumps(known, indent=1) + "\n")
-    for name, row in table.items():
-        print(f"{name:28}", "  ".join(f"{d}: {v['spearman']:5.2f} / {v['pearson']:5.2f}" for d, v in row.items()))
+def measure(name: str, curves: Curves, others: Sequence[Curves], rungs: int) -> tuple[dict[str, float], Floats]:
+    """Scores on a pool, RelAcc averaged over random sub-pools of 8 where it has more, and the forecast."""
+    make, target = METHODS[name][1], float(curves.sizes[-1])
+    truth = curves.at(target)
+
+    def forecast(pool: Curves) -> Floats:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            selector = make(pool, others)
+            return selector.forecast(seen(pool, rungs), target).mean
+
+    made = forecast(curves)
+    result = scores(made, truth)
+    if len(truth) > SUBPOOL:
+        random = np.random.default_rng(0)
+        parts = []
+        for _ in range(SUBPOOLS):
+            rows = np.sort(random.choice(len(truth), SUBPOOL, replace=False))
+            pool = curves.of([curves.candidates[row] for row in rows]) if name not in MEASURES_NOTHING else None
+            parts.append(scores(forecast(pool) if pool else made[rows], truth[rows])["rel_acc"])
+        result["rel_acc_of_8"] = float(np.mean(parts))
+    return result, made
+
+
+def difference(forecasts: dict, truths: dict, first: str, second: str, rungs: int) -> dict[str, float] | None:
+    """Mean Spearman of one selector minus another's over tasks, with a 95 % interval."""
+    pairs = [
+        (made[first, rungs], made[second, rungs], truths[task])
+        for task, made in forecasts.items()
+        if (first, rungs) in made and (second, rungs) in made
+    ]
+    if not pairs:
+        return None
+
+    def spread(a: Floats, b: Floats, truth: Floats) -> float:
+        known = np.isfinite(a) & np.isfinite(b)
+        ranks = [rankdata(values[known]) for values in (a, b, truth)]
+        if known.sum() < 3 or min(np.ptp(r) for r in ranks) == 0:
+            return np.nan
+        return float(np.corrcoef(ranks[0], ranks[2])[0, 1] - np.corrcoef(ranks[1], ranks[2])[0, 1])
+
+    random = np.random.default_rng(0)
+    draws = []
+    for _ in range(RESAMPLES):
+        parts = []
+        for t in random.integers(0, len(pairs), len(pairs)):
+            rows = random.integers(0, len(pairs[t][2]), len(pairs[t][2]))
+            parts.append(spread(*(values[rows] for values in pairs[t])))
+        draws.append(np.nanmean(parts) if np.isfinite(parts).any() else np.nan)
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    mean = float(np.mean([spread(*pair) for pair in pairs]))
+    return {"spearman": mean, "low": float(low), "high": float(high), "tasks": len(pairs)}
+
+
+def run(report: bool, runs: Path | None) -> dict:
+    study = StudyConfig.read(HERE / "study" / "study.yaml")
+    source = runs or Path(study.table)
+    design = whole_tasks(study, study.design_tasks, source)
+    tasks = design | (whole_tasks(study, study.report_tasks, source) if report else {})
+    if not tasks:
+        raise SystemExit(f"no task of {source} is whole yet")
+    result: dict = {"tasks": {name: len(curves.candidates) for name, curves in tasks.items()}, "pools": {}}
+    result["relation"] = {
+        "learned on": list(design),
+        "trace, effective_rank, fall, size": learn(list(design.values()), float(max(study.sizes))).tolist(),
+    }
+    for pool, pattern in POOLS.items():
+        rows, forecasts, truths = [], {}, {}
+        for task, whole in tasks.items():
+            names = [name for name in whole.candidates if not pattern or re.fullmatch(pattern, name)]
+            if len(names) < 3:
+                continue
+            curves = whole.of(names)
+            others = [other.of(other.candidates) for name, other in design.items() if name != task]
+            truths[task], forecasts[task] = curves.at(curves.sizes[-1]), {}
+            for name, (least, _) in METHODS.items():
+                if name == "kernel_prior" and not others:
+                    continue
+                for rungs in RUNGS[:1] if name in MEASURES_NOTHING else RUNGS[least:]:
+                    score, made = measure(name, curves, others, rungs)
+                    rows.append({"task": task, "method": name, "rungs": rungs, **score})
+                    forecasts[task][name, rungs] = made
+        paired = [
+            {"first": first, "second": second, "rungs": rungs, **found}
+            for first, second in PAIRS
+            for rungs in RUNGS
+            if (found := difference(forecasts, truths, first, second, rungs))
+        ]
+        result["pools"][pool] = {"rows": rows, "paired": paired}
+    result["cost"] = cost(study, source, tasks)
+    return result
+
+
+def cost(study: StudyConfig, source: Path, tasks: dict[str, Curves]) -> dict:
+    """FLOPs of the probes beside those of the first rungs, medians over candidates."""
+    runs, probes = pd.read_csv(source), pd.read_csv(study.probes_table)
+    found = {}
+    for task in tasks:
+        mine = runs[(runs["task"] == task) & (runs["seed"] == 0)].pivot_table(
+            index="candidate", columns="examples", values="flops"
+        )
+        probe = probes[probes["task"] == task].set_index("candidate")["flops"]
+        ladder = {d: mine[[size for size in mine if size <= d]].sum(axis=1) for d in (50, 100, 200, 400)}
+        found[task] = {f"of the ladder to {d}": float((probe / spent).median()) for d, spent in ladder.items()}
+        found[task]["of the first rung"] = float((probe / mine[50]).median())
+    return found
+
+
+def markdown(result: dict) -> str:
+    """Means over tasks; x / y / z: Spearman, Pearson, RelAcc."""
+    named = ", ".join(f"`{task}` ({count} candidates)" for task, count in result["tasks"].items())
+    lines = [f"Tasks at hand: {named}. Mean over tasks of Spearman / PearCorr / RelAcc", ""]
+    for pool, part in result["pools"].items():
+        table = pd.DataFrame(part["rows"])
+        if table.empty:
+            continue
+        lines += [
+            "",
+            f"Pool: {pool}.",
+            "",
+            "| selector | " + " | ".join(f"{r} rung{'s' * (r != 1)}" for r in RUNGS) + " |",
+        ]
+        lines.append("|---" * (len(RUNGS) + 1) + "|")
+        for name in METHODS:
+            cells = []
+            for rungs in RUNGS:
+                mine = table[(table["method"] == name) & (table["rungs"] == rungs)]
+                if mine.empty or mine["spearman"].isna().all():
+                    cells.append("")
+                    continue
+                cell = " / ".join(f"{mine[metric].mean():.2f}" for metric in METRICS[:3])
+                of_8 = mine["rel_acc_of_8"].mean() if "rel_acc_of_8" in mine else np.nan
+                cells.append(cell + (f" ({of_8:.2f})" if np.isfinite(of_8) else ""))
+            if any(cells):
+                lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        if "rel_acc_of_8" in table:
+            lines += ["", "In brackets: RelAcc averaged over random sub-pools of 8 candidates."]
+    lines += ["", "Paired differences of Spearman, all candidates, with 95 % intervals:", ""]
+    lines += [
+        "| pair | " + " | ".join(f"{r} rung{'s' * (r != 1)}" for r in RUNGS) + " |",
+        "|---" * (len(RUNGS) + 1) + "|",
+    ]
+    paired = {(p["first"], p["second"], p["rungs"]): p for p in result["pools"]["all"]["paired"]}
+    for first, second in PAIRS:
+        cells = [paired.get((first, second, rungs)) for rungs in RUNGS]
+        if any(cells):
+            shown = [f"{p['spearman']:+.2f} ({p['low']:+.2f} to {p['high']:+.2f})" if p else "" for p in cells]
+            lines.append(f"| {first} - {second} | " + " | ".join(shown) + " |")
+    lines += ["", "FLOPs of a probe, as a part of what it precedes (median over candidates):", ""]
+    columns = list(next(iter(result["cost"].values())))
+    lines += ["| task | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for task, parts in result["cost"].items():
+        lines.append(f"| `{task}` | " + " | ".join(f"{parts[column]:.2f}" for column in columns) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--report", action="store_true", help="score the report tasks too")
+    parser.add_argument("--runs", type=Path, help="table of losses, in place of the study's")
+    given = parser.parse_args()
+    result = run(given.report, given.runs)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    text = DOCUMENT.read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{markdown(result)}\n\n{END}{after}")
+    print(markdown(result))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -190,3 +190,57 @@ def test_bad_input_is_told(sizes, losses, message):
 def test_bad_kernel_bounds_are_told():
     with pytest.raises(InputError, match="F_min <= F_max"):
         LensLLMLaw(F_max=1.0, F_min=2.0)
+
+
+TIMES = np.array([0.0, 1.0, 10.0, 100.0, 1000.0])
+
+
+def measured_f(start):
+    """F(t) of kernels with two modes, as equation (9) has it."""
+    start = np.asarray(start, float)[:, None]
+    return start * (0.7 * np.exp(-0.5 * TIMES) + 0.3 * np.exp(-0.002 * TIMES))
+
+
+def test_with_the_training_time_known_f_is_what_was_measured():
+    f = measured_f([400.0, 90.0])
+    for column, t in enumerate(TIMES):
+        law = LensLLMLaw.measured(TIMES, f, t=t)
+        truth = law_curve([9.0, 5.0], f[:, column], [0.5, 0.4], [1.0, 2.0])
+        fitted = law.fit(SIZES, truth)
+        np.testing.assert_allclose(fitted.params_["F"], f[:, column], rtol=1e-9)
+        np.testing.assert_allclose(fitted.predict(SIZES), truth, rtol=1e-5)
+        np.testing.assert_allclose(fitted.training_times(TIMES, f), t, rtol=1e-6, atol=1e-9)
+
+
+def test_with_the_training_time_unknown_it_is_found():
+    """Curves made with F between two measured times: the fit finds F, and the time lies between those."""
+    f = measured_f([400.0, 90.0])
+    true_f = np.sqrt(f[:, 2] * f[:, 3])
+    losses = law_curve([900.0, 500.0], true_f, [0.8, 0.7], [1.0, 2.0])
+    law = LensLLMLaw.measured(TIMES, f).fit(SIZES, losses)
+    np.testing.assert_allclose(law.params_["F"], true_f, rtol=0.02)
+    times = law.training_times(TIMES, f)
+    assert ((times > 10) & (times < 100)).all()
+
+
+def test_f_stays_between_its_first_and_last_value():
+    """The data ask for an F far above F(0); the kernel does not allow it."""
+    losses = law_curve([9000.0], [5000.0], [0.8], [1.0])
+    law = LensLLMLaw.measured(TIMES, measured_f([400.0])).fit(SIZES, losses)
+    assert law.params_["F"][0] == pytest.approx(400.0)
+    assert law.training_times(TIMES, measured_f([400.0]))[0] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("times", "losses", "t", "message"),
+    [
+        ([0, 1], [[2.0, 3.0]], None, "fall with t"),
+        ([0, 1], [[2.0, 0.0]], None, "above 0"),
+        ([1, 0], [[2.0, 1.0]], None, "ascending times"),
+        ([0, 1, 2], [[2.0, 1.0]], None, "one F a time"),
+        ([0, 1], [[2.0, 1.0]], 5.0, "between 0 and 1"),
+    ],
+)
+def test_a_kernel_loss_that_is_none_is_told(times, losses, t, message):
+    with pytest.raises(InputError, match=message):
+        LensLLMLaw.measured(times, losses, t)

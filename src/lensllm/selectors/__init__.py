@@ -3,7 +3,9 @@
 from lensllm.selectors.accept_then_stop import AcceptThenStop
 from lensllm.selectors.base import Selector, forecast_path
 from lensllm.selectors.kernel_only import KernelOnly
+from lensllm.selectors.kernel_prior import KernelPrior
 from lensllm.selectors.lensllm import LensLLM
+from lensllm.selectors.lensllm_kernel import LensLLMKernel
 from lensllm.selectors.log_me import LogMe
 from lensllm.selectors.model_size import ModelSize
 from lensllm.selectors.nlp_metrics import NlpMetrics
@@ -16,7 +18,9 @@ from lensllm.selectors.zero_shot import ZeroShot
 __all__ = [
     "AcceptThenStop",
     "KernelOnly",
+    "KernelPrior",
     "LensLLM",
+    "LensLLMKernel",
     "LogMe",
     "ModelSize",
     "NlpMetrics",

@@ -1,0 +1,57 @@
+"""The default selector with the kernel curve in front of what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lensllm.curves import Curves
+from lensllm.errors import InputError
+from lensllm.forecast import Forecast
+from lensllm.selectors.base import check
+from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
+from lensllm.selectors.lensllm import LensLLM
+
+SMALLEST = 8
+"""Below, the kernel curve says more about its own stopping time than about the candidate (docs/kernel.md)."""
+
+
+class LensLLMKernel(LensLLM):
+    """The default, with the kernel curve at d = 8, 16, 32, ... taken for losses measured at D = d.
+
+    They are the oldest points of a curve and weigh as little as such; how wrong they are is seen by the hindcasts that
+    start from them and widens the forecast. A probe sees other examples than a test, so the curve is scaled to begin at
+    the measured zero-shot loss where there is one. Needs no fine-tuned point.
+
+    Raises:
+        InputError: if the curves carry no feature `kernel_<d>` with d of 8 or more.
+    """
+
+    name = "lensllm_kernel"
+
+    def forecast(self, curves: Curves, target_size: float) -> Forecast:
+        """Forecast all candidates together."""
+        check(curves, target_size)
+        return super().forecast(with_kernel_curve(curves), target_size)
+
+
+def with_kernel_curve(curves: Curves) -> Curves:
+    """The same curves with the kernel curve's losses below the smallest measured size.
+
+    Raises:
+        InputError: if there is none at d of 8 or more.
+    """
+    known = [d for d in kernel_sizes(curves) if d >= SMALLEST]
+    if not known:
+        raise InputError(f"lensllm_kernel needs the kernel curve of each candidate: add columns such as '{PREFIX}32'")
+    measured = np.isfinite(curves.losses).any(axis=0)
+    first = min(curves.sizes[measured & (curves.sizes > 0)], default=np.inf)
+    sizes = [d for d in known if d < first]
+    losses = curves.features[[f"{PREFIX}{d}" for d in sizes]].to_numpy(float)
+    if 0 in curves.sizes and "zero_shot" in curves.features:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = curves.at(0) / curves.features["zero_shot"].to_numpy(float)
+        losses = losses * np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1.0)[:, None]
+    at = np.concatenate([curves.sizes[measured], sizes])
+    order = np.argsort(at)
+    everything = np.column_stack([curves.losses[:, measured], losses])
+    return Curves(curves.candidates, at[order], everything[:, order], curves.features)
