@@ -207,8 +207,9 @@ def growth() -> list[dict]:
     """Exact and projected token kernels against the number of rows and of parameters (random weights)."""
     found = []
     for examples in (25, 50, 100, 200):
-        found.append(run(1, way="ours", model=MODEL, examples=examples, output="token")[0])
-        found.append(run(1, way="ours", model=MODEL, examples=examples, output="token", projection=PROJECTION)[0])
+        for projection in (None, PROJECTION):
+            job = {"model": MODEL, "examples": examples, "output": "token", "projection": projection}
+            found.append(run(1, way="ours", **job)[0] | {"projection": projection})
     for layers, hidden in ((4, 256), (6, 512), (12, 832)):
         for projection in (None, PROJECTION):
             job = {"shape": (layers, hidden), "examples": 16, "output": "token", "projection": projection}

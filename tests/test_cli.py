@@ -137,6 +137,25 @@ def test_a_diverged_candidate_is_named_and_the_others_go_on(model_folders, sums_
     assert "broken<b>" not in page
 
 
+def test_the_kernel_is_probed_charged_and_shown(model_folders, sums_file, tmp_path, capsys):
+    models = [model_folders[name] for name in ("gpt", "t5")]
+    rest = ["--models", *models, "--sizes", 50, "--output-dir", tmp_path, *QUICK]
+    plain = json.loads(run(capsys, "select", sums_file, *rest, "--json"))
+    assert [row["kernel"] for row in plain["ranking"]] == [None] * 3
+    answer = json.loads(run(capsys, "select", sums_file, *rest, "--json", "--kernel"))
+    probes = {probe.candidate: probe for _, probe in Store(tmp_path).probes()}
+    assert set(probes) == {"gpt", "t5"}
+    assert answer["flops"] == pytest.approx(plain["flops"] + sum(probe.flops for probe in probes.values()))
+    for row in answer["ranking"]:
+        name = row["candidate"]
+        assert row["kernel"] == (None if "not" in name else pytest.approx(probes[name].losses[-1]))
+    before, after = ({r["candidate"]: r["forecast"] for r in a["ranking"]} for a in (plain, answer))
+    assert before["gpt"] != after["gpt"]
+    assert "kernel_32" in pd.read_csv(tmp_path / "curves.csv")
+    assert "<th>kernel</th>" in (tmp_path / "report.html").read_text()
+    assert "kernel" in run(capsys, "select", sums_file, *rest, "--kernel").splitlines()[1]
+
+
 def test_settings_come_from_yaml_and_flags_win(model_folders, sums_file, tmp_path, capsys):
     out = tmp_path / "out"
     settings = {"models": [str(model_folders["gpt"])], "sizes": [50], "num_train_epochs": 1, "max_test_examples": 20}

@@ -20,6 +20,9 @@ class SelectConfig(BaseModel):
     output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
     budget: float = Field(0.1, gt=0, description="Compute to spend, as a part of fine-tuning every candidate fully.")
     sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a budget.")
+    kernel: bool = Field(
+        False, description="Probe every model's kernel first, forecast with it, and charge it on top of the budget."
+    )
     eval_file: str = Field("", description="Test examples; without it a fraction of the file is held out.")
     eval_fraction: float = Field(0.1, gt=0, lt=1, description="Part of the file held out for the test.")
     workers: int = Field(0, ge=0, description="Worker processes of one thread; 0: one a core, or one with a GPU.")

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from lensllm.candidates import find_candidates
+from lensllm.candidates import Candidate, find_candidates
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.planning import Cost
+from lensllm.probes.record import EXAMPLES, Probe
 from lensllm.report import write_report
 from lensllm.search.ladder import Ladder, everything_flops, run_flops
-from lensllm.search.workers import Setting, run_jobs
+from lensllm.search.workers import ProbeJob, Setting, run_jobs, run_probes
 from lensllm.selection import Selection, rank
-from lensllm.selectors import LensLLM, forecast_path
+from lensllm.selectors import LensLLM, LensLLMKernel, forecast_path
 from lensllm.tasks import Task, read_task
 from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
@@ -55,11 +56,18 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
     candidates = find_candidates(config.models)
     setting = Setting(task, config.protocol(), Path(config.output_dir))
     ladder = Ladder(candidates, task, setting.protocol, config.sizes, config.budget)
+    probes = _probe(ladder.candidates, config, setting) if config.kernel else []
     runs = _measure(ladder, config, setting, progress)
-    selection = _conclude(runs, ladder, setting)
+    selection = _conclude(runs, probes, ladder, setting)
     selection.save(setting.folder)
     write_report(selection, setting.folder / "report.html")
     return selection
+
+
+def _probe(candidates: list[Candidate], config: SelectConfig, setting: Setting) -> list[Probe]:
+    workers = min(config.workers or _default_workers(), len(candidates))
+    count = min(EXAMPLES, len(setting.task.train))
+    return [probe for _, probe in run_probes([ProbeJob(c, count) for c in candidates], setting, workers)]
 
 
 def _measure(ladder: Ladder, config: SelectConfig, setting: Setting, progress: Progress | None) -> list[Run]:
@@ -78,7 +86,7 @@ def _default_workers() -> int:
     return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
 
 
-def _conclude(runs: list[Run], ladder: Ladder, setting: Setting) -> Selection:
+def _conclude(runs: list[Run], probes: list[Probe], ladder: Ladder, setting: Setting) -> Selection:
     task, candidates = setting.task, ladder.candidates
     zero_shots = [run for run in runs if run.examples == 0 and run.status == "done"]
     tuned = {run.candidate for run in runs if run.examples and run.status == "done"}
@@ -97,10 +105,12 @@ def _conclude(runs: list[Run], ladder: Ladder, setting: Setting) -> Selection:
         },
         index=names,
     )
-    curves = Curves.from_tidy(table, features).of(names)
+    probed = {probe.candidate: probe.features() for probe in probes if probe.status == "done"}
+    curves = Curves.from_tidy(table, features.join(pd.DataFrame.from_dict(probed, orient="index"))).of(names)
     target = len(task.train)
-    path = forecast_path(LensLLM(), curves, target)
-    ranking, forecast = rank(curves, path[-1], runs)
+    path = forecast_path(LensLLMKernel() if probed else LensLLM(), curves, target)
+    made: list[Run | Probe] = [*probes, *runs]
+    ranking, forecast = rank(curves, path[-1], made)
     return Selection(
         task=task.name,
         target_size=target,
@@ -108,11 +118,11 @@ def _conclude(runs: list[Run], ladder: Ladder, setting: Setting) -> Selection:
         curves=curves,
         forecast=forecast,
         path=path,
-        flops=sum(run.flops for run in runs),
+        flops=sum(one.flops for one in made),
         flops_everything=everything_flops(zero_shots, task, setting.protocol),
-        seconds=sum(run.seconds for run in runs),
+        seconds=sum(one.seconds for one in made),
         stopped=ladder.stopped,
-        failures=tuple(run for run in runs if run.status != "done"),
+        failures=tuple(one for one in made if one.status != "done"),
         costs={run.candidate: _cost(run, task, setting.protocol) for run in zero_shots if run.candidate in tuned},
     )
 

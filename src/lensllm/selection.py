@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 from lensllm.curves import Curves
 from lensllm.forecast import NOT_TUNED, Forecast
 from lensllm.planning import Cost
+from lensllm.probes.record import Probe
+from lensllm.selectors.kernel_only import kernel_sizes
 from lensllm.tuning.run import Run
 
 LEVEL = 0.9
@@ -29,6 +32,7 @@ class Ranked:
         p_best: probability of the lowest loss of all rows.
         measured: examples -> measured loss, nats a byte.
         flops: spent on this candidate.
+        kernel: loss that the kernel expected of the largest d before any training, nats a byte; None if not probed.
         parameters: of the model.
     """
 
@@ -39,6 +43,7 @@ class Ranked:
     measured: dict[int, float]
     flops: float
     parameters: int
+    kernel: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Selection:
         flops_everything: what fine-tuning every candidate on all the data would cost.
         seconds: computing time of the runs, summed over workers.
         stopped: why no more was measured.
-        failures: runs that failed or diverged.
+        failures: runs and probes that failed or diverged.
         costs: what each candidate costs to train on all the data and to serve, where known.
         truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
     """
@@ -71,7 +76,7 @@ class Selection:
     flops_everything: float
     seconds: float
     stopped: str
-    failures: tuple[Run, ...] = ()
+    failures: tuple[Run | Probe, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
     truth: dict[str, Any] | None = field(default=None)
 
@@ -146,7 +151,7 @@ class Selection:
         return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
 
 
-def rank(curves: Curves, forecast: Forecast, runs: list[Run]) -> tuple[tuple[Ranked, ...], Forecast]:
+def rank(curves: Curves, forecast: Forecast, runs: Sequence[Run | Probe]) -> tuple[tuple[Ranked, ...], Forecast]:
     """The ranking with the best untouched model as a candidate of its own.
 
     Returns:
@@ -182,6 +187,14 @@ def rank(curves: Curves, forecast: Forecast, runs: list[Run]) -> tuple[tuple[Ran
                 seen,
                 spent,
                 parameters.get(model, 0),
+                _kernel(curves, k) if tuned else None,
             )
         )
     return tuple(rows), joint
+
+
+def _kernel(curves: Curves, k: int) -> float | None:
+    """The kernel curve of a candidate at the largest d."""
+    known = kernel_sizes(curves)
+    value = float(curves.features[f"kernel_{known[-1]}"].iloc[k]) if known else np.nan
+    return value if np.isfinite(value) else None

@@ -83,12 +83,14 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
 
 def ranking_table(selection: Selection, sizes: list[int]) -> Table:
     """The ranking, with the losses measured at these sizes."""
-    table = empty_table(
-        "candidate", "forecast", "90 % interval", "P(best)", *[f"D={size:,}" for size in sizes], "FLOPs"
-    )
+    probed = any(row.kernel is not None for row in selection.ranking)
+    losses = [*["kernel"] * probed, *[f"D={size:,}" for size in sizes]]
+    table = empty_table("candidate", "forecast", "90 % interval", "P(best)", *losses, "FLOPs")
     for row in selection.ranking:
         interval = f"{row.interval[0]:.3f}-{row.interval[1]:.3f}"
         seen = [f"{row.measured[size]:.3f}" if size in row.measured else "" for size in sizes]
+        if probed:
+            seen.insert(0, f"{row.kernel:.3f}" if row.kernel is not None else "")
         spent = f"{row.flops:.1e}" if row.flops else ""
         table.add_row(row.candidate, f"{row.forecast:.3f}", interval, f"{row.p_best:.0%}", *seen, spent)
     return table
