@@ -218,6 +218,21 @@ def growth() -> list[dict]:
     return found
 
 
+def profile() -> dict[str, dict[str, float]]:
+    """Parts of the processor time of the exact kernel by torch operation, the eight largest."""
+    found = {}
+    torch.set_num_threads(1)
+    batches, model = data(MODEL, EXAMPLES), load_model(find_candidate(MODEL))
+    for output in ("token", "scalar"):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
+            kernel(model, batches, output, tokens=TOKENS)
+        spent = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
+        largest = sorted(spent, key=lambda name: -spent[name])[:8]
+        found[output] = {name: spent[name] / sum(spent.values()) for name in largest}
+        print(output, json.dumps(found[output]), flush=True)
+    return found
+
+
 def curve_change() -> list[dict]:
     """Largest change of the kernel curve at 8, 16 and 32 examples, relative to the exact one of the same vector."""
     found = []
@@ -267,6 +282,7 @@ def main() -> None:
         "scalar": partial(speed, "scalar"),
         "token": partial(speed, "token"),
         "growth": growth,
+        "profile": profile,
         "curve_change": curve_change,
         "first_rung": first_rung,
     }

@@ -296,13 +296,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", action="store_true", help="score the report tasks too")
     parser.add_argument("--runs", type=Path, help="table of losses, in place of the study's")
+    parser.add_argument("--output", type=Path, help="write the numbers here and leave the document alone")
     given = parser.parse_args()
     result = run(given.report, given.runs)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(markdown(result))
+    (given.output or RESULT).write_text(json.dumps(result, indent=1) + "\n")
+    if given.output:
+        return
     text = DOCUMENT.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     DOCUMENT.write_text(f"{before}{BEGIN}\n\n{markdown(result)}\n\n{END}{after}")
-    print(markdown(result))
 
 
 if __name__ == "__main__":
