@@ -60,6 +60,17 @@ PAIRS = [
     ("law (10), t = 10", "law, F free"),
     ("law (10), t = 100", "law, F free"),
 ]
+FEATURES = (
+    "effective_rank",
+    "decay",
+    "alignment",
+    "trace",
+    "remaining_10",
+    "pl_alpha",
+    "e_tpl_lambda",
+    "log_me",
+    "size",
+)
 METRICS = ("spearman", "pearson", "rel_acc", "rel_acc_of_8")
 
 Make = Callable[[Curves, Sequence[Curves]], Selector]
@@ -225,8 +236,19 @@ def run(report: bool, runs: Path | None) -> dict:
             if (found := difference(forecasts, truths, first, second, rungs))
         ]
         result["pools"][pool] = {"rows": rows, "paired": paired}
+    result["features"] = {task: correlations(curves) for task, curves in tasks.items()}
     result["cost"] = cost(study, source, tasks)
     return result
+
+
+def correlations(curves: Curves) -> dict[str, list[float]]:
+    """Spearman correlation of every feature with the loss at the first rung and at the largest size."""
+    first = curves.sizes[curves.sizes > 0][0]
+    return {
+        name: [float(spearmanr(curves.features[name], curves.at(size)).statistic) for size in (first, curves.sizes[-1])]
+        for name in FEATURES
+        if curves.features[name].notna().all()
+    }
 
 
 def cost(study: StudyConfig, source: Path, tasks: dict[str, Curves]) -> dict:
@@ -284,6 +306,11 @@ def markdown(result: dict) -> str:
         if any(cells):
             shown = [f"{p['spearman']:+.2f} ({p['low']:+.2f} to {p['high']:+.2f})" if p else "" for p in cells]
             lines.append(f"| {first} - {second} | " + " | ".join(shown) + " |")
+    lines += ["", "Spearman of single features with the loss on 50 examples / on all:", ""]
+    lines += ["| task | " + " | ".join(FEATURES) + " |", "|---" * (len(FEATURES) + 1) + "|"]
+    for task, found in result["features"].items():
+        cells = [" / ".join(f"{value:.2f}" for value in found[name]) if name in found else "" for name in FEATURES]
+        lines.append(f"| `{task}` | " + " | ".join(cells) + " |")
     lines += ["", "FLOPs of a probe, as a part of what it precedes (median over candidates):", ""]
     columns = list(next(iter(result["cost"].values())))
     lines += ["| task | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]

@@ -229,6 +229,8 @@ def test_f_stays_between_its_first_and_last_value():
     law = LensLLMLaw.measured(TIMES, measured_f([400.0])).fit(SIZES, losses)
     assert law.params_["F"][0] == pytest.approx(400.0)
     assert law.training_times(TIMES, measured_f([400.0]))[0] == pytest.approx(0.0, abs=1e-6)
+    flat = LensLLMLaw.measured(TIMES, measured_f([4000.0])).fit(SIZES, law_curve([9.0], [0.01], [0.3], [1.0]))
+    assert flat.params_["F"][0] == pytest.approx(measured_f([4000.0])[0, -1])
 
 
 @pytest.mark.parametrize(

@@ -109,3 +109,12 @@ def test_selectors_of_the_kernel_ask_for_it():
         LensLLMKernel().forecast(bare, 6400)
     with pytest.raises(InputError, match="kernel_prior needs the kernel of each candidate: add a column 'trace'"):
         KernelPrior([1, 0, 0, 0]).forecast(bare, 6400)
+
+
+def test_what_was_measured_of_a_slope_counts_as_often_as_it_was_measured():
+    """A prior that expects equal slopes takes a quarter of the differences away after three measured slopes."""
+    curves = task(7)
+    seen = curves.up_to(400)
+    forecasts = [np.log(s.forecast(seen, 6400).mean) for s in (LensLLM(), KernelPrior([0, 0, 0, 0]))]
+    plain, drawn = (np.log(curves.at(400)) - forecast for forecast in forecasts)
+    np.testing.assert_allclose(drawn - drawn.mean(), 0.75 * (plain - plain.mean()), rtol=1e-6)
