@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from lensllm.candidates import find_candidates
+from lensllm.candidates import Candidate, find_candidates
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.planning import Cost
 from lensllm.report import write_report
-from lensllm.search.ladder import Ladder, everything_flops, run_flops
+from lensllm.search.cost import Budget, everything_flops, run_flops
+from lensllm.search.ladder import Ladder
+from lensllm.search.live import Search
 from lensllm.search.workers import Setting, run_jobs
 from lensllm.selection import Selection, rank
 from lensllm.selectors import LensLLM, forecast_path
@@ -31,9 +33,11 @@ def select(
 ) -> Selection:
     """Find the model to fine-tune.
 
-    Every candidate is measured as it came, fine-tuned on nested subsets of 50, 100, 200, ... examples within the
-    budget, and its loss on all the data is forecast. Runs are kept in `output_dir`, so that the same call goes on
-    where an interrupted one stopped; `selection.json`, `curves.csv` and `report.html` are written there.
+    Every candidate is measured as it came, then fine-tuned on nested subsets of 50, 100, 200, ... examples. After a
+    cheap start the next run is always the one that tells most about who is best, a FLOP, until the choice is sure or
+    the budget ends; then the losses on all the data are forecast. Runs are kept in `output_dir`, so that the same call
+    goes on where an interrupted one stopped; `selection.json`, `decisions.json`, `curves.csv` and `report.html` are
+    written there.
 
     Args:
         task: a shipped task's name, a file of examples or a folder of splits (`lensllm.tasks.read_task`).
@@ -54,21 +58,31 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
     )
     candidates = find_candidates(config.models)
     setting = Setting(task, config.protocol(), Path(config.output_dir))
-    ladder = Ladder(candidates, task, setting.protocol, config.sizes, config.budget)
-    runs = _measure(ladder, config, setting, progress)
-    selection = _conclude(runs, ladder, setting)
+    workers = min(config.workers or _default_workers(), len(candidates))
+    search = _search(candidates, setting, config, workers)
+    runs = _measure(search, workers, setting, progress)
+    selection = _conclude(runs, search, setting)
     selection.save(setting.folder)
     write_report(selection, setting.folder / "report.html")
     return selection
 
 
-def _measure(ladder: Ladder, config: SelectConfig, setting: Setting, progress: Progress | None) -> list[Run]:
-    workers = min(config.workers or _default_workers(), len(ladder.candidates))
+def _search(candidates: list[Candidate], setting: Setting, config: SelectConfig, workers: int) -> Ladder | Search:
+    given = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
+    if config.sizes and given:
+        raise InputError(f"sizes and {given[0]} exclude each other: give the sizes to measure, or what may be spent")
+    if config.sizes:
+        return Ladder(candidates, setting.task, config.sizes)
+    budget = Budget(config.budget, config.budget_flops, config.budget_hours)
+    return Search(candidates, setting, budget, config.stop_p_best, config.stop_regret, workers)
+
+
+def _measure(search: Ladder | Search, workers: int, setting: Setting, progress: Progress | None) -> list[Run]:
     runs: list[Run] = []
-    for _, run in run_jobs(ladder.start(), setting, workers, ladder.after):
+    for _, run in run_jobs(search.start(), setting, workers, search.after):
         runs.append(run)
         if progress:
-            progress(run, len(runs), ladder.expected)
+            progress(run, len(runs), search.expected)
     return runs
 
 
@@ -78,8 +92,8 @@ def _default_workers() -> int:
     return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
 
 
-def _conclude(runs: list[Run], ladder: Ladder, setting: Setting) -> Selection:
-    task, candidates = setting.task, ladder.candidates
+def _conclude(runs: list[Run], search: Ladder | Search, setting: Setting) -> Selection:
+    task, candidates = setting.task, search.candidates
     zero_shots = [run for run in runs if run.examples == 0 and run.status == "done"]
     tuned = {run.candidate for run in runs if run.examples and run.status == "done"}
     if not tuned:
@@ -111,7 +125,7 @@ def _conclude(runs: list[Run], ladder: Ladder, setting: Setting) -> Selection:
         flops=sum(run.flops for run in runs),
         flops_everything=everything_flops(zero_shots, task, setting.protocol),
         seconds=sum(run.seconds for run in runs),
-        stopped=ladder.stopped,
+        stopped=search.stopped,
         failures=tuple(run for run in runs if run.status != "done"),
         costs={run.candidate: _cost(run, task, setting.protocol) for run in zero_shots if run.candidate in tuned},
     )
