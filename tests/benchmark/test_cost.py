@@ -1,10 +1,12 @@
 """The replay is the measure of the reference numbers, and what it reports is what happened."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lensllm.benchmark import cost
 from lensllm.benchmark.cost_page import tables
+from lensllm.benchmark.study import COLUMNS, StudyConfig
 from lensllm.curves import Curves
 from lensllm.search.successive_halving import SuccessiveHalving
 
@@ -116,3 +118,26 @@ def test_a_curve_is_forecast_once_and_the_same():
     np.testing.assert_array_equal(first.mean, cost.AcceptThenStop().forecast(curves, 8).mean)
     np.testing.assert_array_equal(first.mean, again.mean)
     assert len(asked) == 2
+
+
+def test_our_own_runs_are_charged_the_flops_they_took(tmp_path):
+    """The untouched evaluation (7) and a trial at the first rung (x 3) are in; a half-run task is out."""
+    rows = []
+    for task, models in (("whole", 5), ("half", 4)):
+        for k in range(models):
+            for size in (0, 50, 100, 200):
+                flops = 7.0 if size == 0 else (k + 1) * size * (3 if size == 50 else 1)
+                row = {"task": task, "candidate": f"gpt2-{k}", "examples": size, "seed": 0, "flops": flops}
+                rows.append(row | {"nats_per_byte": 2.0 + 0.1 * k - size / 1000, "parameters": 9, "status": "done"})
+    pd.DataFrame(rows).reindex(columns=COLUMNS).to_csv(tmp_path / "runs.csv", index=False)
+    study = StudyConfig(
+        design_tasks=["whole", "half"], report_tasks=["whole"], models=[f"gpt2-{k}" for k in range(5)],
+        sizes=[50, 100, 200], output_dir=str(tmp_path), table=str(tmp_path / "runs.csv"),
+    )  # fmt: skip
+    pools = cost.own_pools(study, study.design_tasks, 3)
+    assert list(pools) == ["whole"]
+    np.testing.assert_allclose(pools["whole"].costs[1], [307.0, 200.0, 400.0])
+    assert [len(rows) for rows in pools["whole"].subsets] == [4, 4, 4]
+    result = cost.run_own(study, report=False, subsets=2)
+    assert result["reach"]["99@70%"]["full"]["hindsight"]["cost"] > 1
+    assert cost.run_own(study.model_copy(update={"table": "nowhere.csv"}), report=False) is None

@@ -28,7 +28,7 @@ from lensllm.search.asha import Asha
 from lensllm.search.full import Full
 from lensllm.search.policy import Policy, State
 from lensllm.search.regret import ExpectedRegret
-from lensllm.search.replay import Step, replay
+from lensllm.search.replay import replay
 from lensllm.search.successive_halving import SuccessiveHalving
 from lensllm.selectors import AcceptThenStop, LensLLM
 from lensllm.selectors.base import PointSelector
@@ -95,7 +95,7 @@ def published_pools(subsets: int = SUBSETS) -> dict[str, Pool]:
 def own_pools(study: StudyConfig, tasks: list[str], subsets: int = SUBSETS) -> dict[str, Pool]:
     """Those of these tasks that are complete; a run costs the FLOPs it took, trials and evaluations included.
 
-    The untouched models' evaluation is charged with the first rung.
+    The untouched models' evaluation is charged with the first rung; they are no candidates here.
     """
     runs = read_runs(study)
     pools = {}
@@ -104,7 +104,7 @@ def own_pools(study: StudyConfig, tasks: list[str], subsets: int = SUBSETS) -> d
         flops = mine.pivot_table(index="candidate", columns="examples", values="flops").loc[list(curves.candidates)]
         costs = flops.to_numpy(float, copy=True)
         costs[:, 1] += costs[:, 0]
-        plain = Curves(curves.candidates, curves.sizes, curves.losses)
+        plain = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:])
         few = min(MODELS["own"], len(curves.candidates) - 1)
         pools[task] = Pool(plain, costs[:, 1:], random_subsets(len(curves.candidates), few, subsets))
     return pools
@@ -204,9 +204,9 @@ def traces(pool: Pool, selector: LensLLM, start_part: float, subsets: int | None
     policy = ExpectedRegret(p_best=ENOUGH, start_part=start_part, selector=selector)
     for rows in pool.subsets[:subsets]:
         curves, costs, losses = pool.case(rows)
-        steps = replay(policy, curves, costs, until=lambda step: step.spent > LONGEST)
+        steps = replay(policy, curves, costs, until=lambda step: bool(step.decision.choice) and step.spent > LONGEST)
         steps = [step for step in steps if step.decision.choice]
-        chosen = [curves.candidates.index(step.decision.choice) for step in steps if _tuned(step, curves)]
+        chosen = [curves.candidates.index(step.decision.choice) for step in steps]
         made.append(
             Trace(
                 np.array([step.spent for step in steps]),
@@ -218,10 +218,6 @@ def traces(pool: Pool, selector: LensLLM, start_part: float, subsets: int | None
             )
         )
     return made
-
-
-def _tuned(step: Step, curves: Curves) -> bool:
-    return step.decision.choice in curves.candidates
 
 
 def dialled(by_task: dict[str, list[Trace]]) -> dict[str, dict[float, dict[str, Floats]]]:
