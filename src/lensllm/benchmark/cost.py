@@ -53,7 +53,7 @@ LONGEST = 0.4
 STOPS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
 BINS = np.linspace(0, 1, 11)
 LEAST_IN_BIN = 100
-MANY = (1_000, 10_000, 100_000)
+MANY = (1_000, 10_000)
 POINTS = 10
 
 Shape = tuple[float, ...]

@@ -20,6 +20,7 @@ LOOK_AHEAD = 4
 DRAWS = 1000
 NO_CHANCE = 1e-3
 WIDE = 5.0
+MOST_DRAWN = 1000
 CLOSE = 0.01
 FAR = 1e6
 ROUNDING = 1 + 1e-9
@@ -128,6 +129,9 @@ class ExpectedRegret(Policy):
         mean, sd, chances = belief.mean, belief.sd, np.zeros(len(names))
         best = int(np.nanargmin(mean))
         near = np.flatnonzero(mean - mean[best] <= WIDE * (sd + sd[best]))
+        if near.size > MOST_DRAWN:
+            likely = np.argsort((mean[near] - mean[best]) / (sd[near] + sd[best]), kind="stable")[:MOST_DRAWN]
+            near = np.union1d(near[likely], best)
         samples = mean[near] + sd[near] * belief.scale[:, None] * self._draws(near)
         untouched = np.log(state.untouched)
         if np.isfinite(untouched).any():
