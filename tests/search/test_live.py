@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from lensllm.candidates import find_candidate
+from lensllm.cli import main
 from lensllm.errors import InputError
 from lensllm.search.cost import Budget
 from lensllm.search.live import FILE_NAME, Record, Search, replay_folder
+from lensllm.search.policy import Decision
 from lensllm.search.workers import Setting
 from lensllm.store import Store
 from lensllm.tasks import read_task
@@ -140,3 +142,23 @@ def test_a_record_that_cannot_be_read_is_one_sentence(text, message, tmp_path):
         (tmp_path / FILE_NAME).write_text(text)
     with pytest.raises(InputError, match=message):
         replay_folder(tmp_path)
+
+
+def test_the_command_says_whether_the_replay_agrees(task, candidates, tmp_path, capsys):
+    search_in(tmp_path, task, candidates)
+    with pytest.raises(SystemExit) as end:
+        main(["replay", str(tmp_path), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert end.value.code == 0
+    assert told["agrees"] is True
+    assert told["rounds"][0]["runs"] == [[name, 0] for name in NAMES]
+    record = Record.read(tmp_path)
+    record.rounds[-1] = (record.rounds[-1][0], Decision(stopped="out of patience", choice=NAMES[0]))
+    record.write(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["replay", str(tmp_path)])
+    assert end.value.code == 1
+    assert f"round {len(record.rounds)} differ" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["replay", str(tmp_path / "nowhere")])
+    assert end.value.code == 2
