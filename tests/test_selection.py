@@ -60,3 +60,29 @@ def test_a_candidate_whose_truth_is_not_known_is_passed_over(selection):
     truth = compare(selection, {"b": 0.7, "<c>": 1.2})
     assert (truth["rank_of_chosen"], truth["candidates"], truth["rel_acc"]) == (1, 2, 1.0)
     assert compare(selection, {"<c>": 1.2, "other": 0.9})["rank_of_chosen"] == 2
+
+
+def close_pair(parameters, apart=0.002, sd=0.05):
+    names = ("big", "small")
+    samples = np.exp(sd * np.random.default_rng(0).standard_normal((4000, 2))) * [1.0, 1.0 + apart]
+    curves = Curves(names, np.array([50]), np.ones((2, 1)), pd.DataFrame(index=list(names)))
+    forecast = Forecast(names, 800, np.array([1.0, 1.0 + apart]), samples)
+    runs = [Run(name, 50, "done", flops=10.0, parameters=p) for name, p in zip(names, parameters, strict=True)]
+    ranking, joint = rank(curves, forecast, runs)
+    return Selection("t", 800, ranking, curves, joint, (forecast,), 30.0, 300.0, 1.0, "the end")
+
+
+def test_of_two_that_cannot_be_told_apart_the_smaller_is_taken():
+    either = close_pair((7_000, 1_000))
+    assert either.best == "small"
+    assert "big cannot be told from it: either will do, the expected difference is 0.2%" in either.sentence
+    assert "the first named is the smallest" in either.sentence
+    assert close_pair((1_000, 7_000)).best == "big"
+    assert close_pair((1_000, 7_000)).to_dict()["alike"] == ["small"]
+
+
+@pytest.mark.parametrize(("apart", "sd"), [(0.02, 0.05), (0.002, 0.0005)])
+def test_a_difference_that_is_large_or_sure_is_told(apart, sd):
+    told = close_pair((7_000, 1_000), apart, sd)
+    assert told.best == "big"
+    assert told.alike == ()

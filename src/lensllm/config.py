@@ -18,8 +18,18 @@ class SelectConfig(BaseModel):
     task: str = Field("", description="A shipped task's name, a json/jsonl/csv/parquet file, or a folder of splits.")
     models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
     output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
-    budget: float = Field(0.1, gt=0, description="Compute to spend, as a part of fine-tuning every candidate fully.")
-    sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a budget.")
+    budget: float | None = Field(
+        None,
+        gt=0,
+        description="Compute to spend, as a part of fine-tuning every candidate fully; by default 0.1.",
+    )
+    budget_flops: float | None = Field(None, gt=0, description="The same in floating-point operations.")
+    budget_hours: float | None = Field(None, gt=0, description="The same in hours of computing, summed over workers.")
+    stop_p_best: float = Field(0.95, gt=0, le=1, description="Stop once the choice is the best with this probability.")
+    stop_regret: float = Field(
+        0.001, ge=0, description="Stop once the choice's expected loss above the best's is this part of the loss."
+    )
+    sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a search within a budget.")
     kernel: bool = Field(
         False, description="Probe every model's kernel first, forecast with it, and charge it on top of the budget."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +59,12 @@ class Curves:
         """The same curves with nothing measured beyond `size` examples."""
         seen = self.sizes <= size
         return Curves(self.candidates, self.sizes[seen], self.losses[:, seen], self.features)
+
+    def showing(self, seen: NDArray[np.bool_]) -> Curves:
+        """The same curves with only these points known, `seen` of shape (K, S)."""
+        known = copy(self)
+        object.__setattr__(known, "losses", np.where(seen, self.losses, np.nan))
+        return known
 
     def of(self, candidates: Sequence[str]) -> Curves:
         """The curves of these candidates, in this order."""

@@ -60,7 +60,8 @@ def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
         number of those compared: a model whose truth is not known is passed over, tuned or not. The loss of a model
         taken as it came is what was measured.
     """
-    row = next(row for row in selection.ranking if row.candidate.removesuffix(NOT_TUNED) in losses)
+    first_best = sorted(selection.ranking, key=lambda row: row.candidate != selection.best)
+    row = next(row for row in first_best if row.candidate.removesuffix(NOT_TUNED) in losses)
     chosen = losses.get(row.candidate, row.forecast)
     order = sorted(losses, key=losses.__getitem__)
     best, worst = losses[order[0]], losses[order[-1]]

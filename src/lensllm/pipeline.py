@@ -15,7 +15,9 @@ from lensllm.errors import InputError
 from lensllm.planning import Cost
 from lensllm.probes.record import EXAMPLES, Probe
 from lensllm.report import write_report
-from lensllm.search.ladder import Ladder, everything_flops, run_flops
+from lensllm.search.cost import Budget, everything_flops, run_flops
+from lensllm.search.ladder import Ladder
+from lensllm.search.live import Search
 from lensllm.search.workers import ProbeJob, Setting, run_jobs, run_probes
 from lensllm.selection import Selection, rank
 from lensllm.selectors import LensLLM, LensLLMKernel, forecast_path
@@ -32,9 +34,11 @@ def select(
 ) -> Selection:
     """Find the model to fine-tune.
 
-    Every candidate is measured as it came, fine-tuned on nested subsets of 50, 100, 200, ... examples within the
-    budget, and its loss on all the data is forecast. Runs are kept in `output_dir`, so that the same call goes on
-    where an interrupted one stopped; `selection.json`, `curves.csv` and `report.html` are written there.
+    Every candidate is measured as it came, then fine-tuned on nested subsets of 50, 100, 200, ... examples. After a
+    cheap start the next run is always the one that tells most about who is best, a FLOP, until the choice is sure or
+    the budget ends; then the losses on all the data are forecast. Runs are kept in `output_dir`, so that the same call
+    goes on where an interrupted one stopped; `selection.json`, `decisions.json`, `curves.csv` and `report.html` are
+    written there.
 
     Args:
         task: a shipped task's name, a file of examples or a folder of splits (`lensllm.tasks.read_task`).
@@ -55,28 +59,37 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
     )
     candidates = find_candidates(config.models)
     setting = Setting(task, config.protocol(), Path(config.output_dir))
-    ladder = Ladder(candidates, task, setting.protocol, config.sizes, config.budget)
-    probes = _probe(ladder.candidates, config, setting) if config.kernel else []
-    runs = _measure(ladder, config, setting, progress)
-    selection = _conclude(runs, probes, ladder, setting)
+    workers = min(config.workers or _default_workers(), len(candidates))
+    search = _search(candidates, setting, config, workers)
+    probes = _probe(candidates, setting, workers) if config.kernel else []
+    runs = _measure(search, workers, setting, progress)
+    selection = _conclude(runs, probes, search, setting)
     selection.save(setting.folder)
     write_report(selection, setting.folder / "report.html")
     return selection
 
 
-def _probe(candidates: list[Candidate], config: SelectConfig, setting: Setting) -> list[Probe]:
-    workers = min(config.workers or _default_workers(), len(candidates))
+def _probe(candidates: list[Candidate], setting: Setting, workers: int) -> list[Probe]:
     count = min(EXAMPLES, len(setting.task.train))
     return [probe for _, probe in run_probes([ProbeJob(c, count) for c in candidates], setting, workers)]
 
 
-def _measure(ladder: Ladder, config: SelectConfig, setting: Setting, progress: Progress | None) -> list[Run]:
-    workers = min(config.workers or _default_workers(), len(ladder.candidates))
+def _search(candidates: list[Candidate], setting: Setting, config: SelectConfig, workers: int) -> Ladder | Search:
+    given = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
+    if config.sizes and given:
+        raise InputError(f"sizes and {given[0]} exclude each other: give the sizes to measure, or what may be spent")
+    if config.sizes:
+        return Ladder(candidates, setting.task, config.sizes)
+    budget = Budget(config.budget, config.budget_flops, config.budget_hours)
+    return Search(candidates, setting, budget, config.stop_p_best, config.stop_regret, workers)
+
+
+def _measure(search: Ladder | Search, workers: int, setting: Setting, progress: Progress | None) -> list[Run]:
     runs: list[Run] = []
-    for _, run in run_jobs(ladder.start(), setting, workers, ladder.after):
+    for _, run in run_jobs(search.start(), setting, workers, search.after):
         runs.append(run)
         if progress:
-            progress(run, len(runs), ladder.expected)
+            progress(run, len(runs), search.expected)
     return runs
 
 
@@ -86,8 +99,8 @@ def _default_workers() -> int:
     return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
 
 
-def _conclude(runs: list[Run], probes: list[Probe], ladder: Ladder, setting: Setting) -> Selection:
-    task, candidates = setting.task, ladder.candidates
+def _conclude(runs: list[Run], probes: list[Probe], search: Ladder | Search, setting: Setting) -> Selection:
+    task, candidates = setting.task, search.candidates
     zero_shots = [run for run in runs if run.examples == 0 and run.status == "done"]
     tuned = {run.candidate for run in runs if run.examples and run.status == "done"}
     if not tuned:
@@ -121,7 +134,7 @@ def _conclude(runs: list[Run], probes: list[Probe], ladder: Ladder, setting: Set
         flops=sum(one.flops for one in made),
         flops_everything=everything_flops(zero_shots, task, setting.protocol),
         seconds=sum(one.seconds for one in made),
-        stopped=ladder.stopped,
+        stopped=search.stopped,
         failures=tuple(one for one in made if one.status != "done"),
         costs={run.candidate: _cost(run, task, setting.protocol) for run in zero_shots if run.candidate in tuned},
     )

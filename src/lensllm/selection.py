@@ -19,6 +19,8 @@ from lensllm.selectors.kernel_only import kernel_sizes
 from lensllm.tuning.run import Run
 
 LEVEL = 0.9
+ALIKE = 0.005
+FAIR_CHANCE = 0.2
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,22 @@ class Selection:
     truth: dict[str, Any] | None = field(default=None)
 
     @property
+    def alike(self) -> tuple[Ranked, ...]:
+        """Rows that do as well as the first: expected loss within half a percent, and a fair chance to be better."""
+        first, *others = self.ranking
+        samples = dict(zip(self.forecast.candidates, self.forecast.samples.T, strict=True))
+        return tuple(
+            row
+            for row in others
+            if row.forecast <= first.forecast * (1 + ALIKE)
+            and np.mean(samples[row.candidate] < samples[first.candidate]) >= FAIR_CHANCE
+        )
+
+    @property
     def best(self) -> str:
-        """The candidate to fine-tune."""
-        return self.ranking[0].candidate
+        """The candidate to fine-tune: the first of the ranking, or the smallest model of those that do as well."""
+        sized = [row for row in (self.ranking[0], *self.alike) if row.parameters]
+        return min(sized or self.ranking[:1], key=lambda row: row.parameters).candidate
 
     @property
     def flops_fraction(self) -> float:
@@ -93,7 +108,7 @@ class Selection:
     @property
     def sentence(self) -> str:
         """What to do, in one sentence."""
-        first = self.ranking[0]
+        first = next(row for row in self.ranking if row.candidate == self.best)
         low, high = first.interval
         if first.candidate.endswith(NOT_TUNED):
             what = f"Do not fine-tune: use {first.candidate.removesuffix(NOT_TUNED)} as it is"
@@ -103,7 +118,16 @@ class Selection:
             f"{what}: forecast loss {first.forecast:.3f} nats/byte (90 % interval {low:.3f} to {high:.3f}), "
             f"the best of {len(self.ranking) - 1} candidates with probability {first.p_best:.0%}"
         )
-        if len(self.ranking) > 1 and first.p_best < 0.8:
+        if self.alike:
+            others = [row for row in (self.ranking[0], *self.alike) if row is not first]
+            apart = max(abs(row.forecast / first.forecast - 1) for row in others)
+            either = "either will do" if len(others) == 1 else "any of them will do"
+            cheaper = ", and the first named is the smallest" if first is not self.ranking[0] else ""
+            said += (
+                f"; {' and '.join(row.candidate for row in others)} cannot be told from it: {either}, the expected "
+                f"difference is {apart:.1%}{cheaper}"
+            )
+        elif len(self.ranking) > 1 and first.p_best < 0.8:
             second = max(self.ranking[1:], key=lambda row: row.p_best)
             said += f"; the one to doubt it for is {second.candidate} ({second.p_best:.0%})"
         return said + f"; this took {self.flops_fraction:.1%} of the compute of fine-tuning them all."
@@ -120,6 +144,7 @@ class Selection:
             "unit": "nats per byte of completion",
             "best": self.best,
             "sentence": self.sentence,
+            "alike": [row.candidate for row in self.alike],
             "ranking": rows,
             "flops": self.flops,
             "flops_everything": self.flops_everything,

@@ -104,7 +104,7 @@ def _task_runs(name: str, config: StudyConfig, known: dict[str, dict[str, Any]])
     protocol = Protocol(max_test_examples=config.max_test_examples, num_train_epochs=config.num_train_epochs)
     setting = Setting(task, protocol, Path(config.output_dir) / task.name)
     _restore(known, task.name, setting.folder)
-    ladder = Ladder(candidates, task, protocol, sizes, budget=1)
+    ladder = Ladder(candidates, task, sizes)
     again: list[Job] = []
     for job, run in run_jobs(ladder.start(), setting, config.workers, ladder.after):
         if run.examples in config.repeated_sizes and run.status == "done":

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lensllm.cli import bench, forecast, kernel, plan, runs, select, zoo
+from lensllm.cli import bench, forecast, kernel, plan, replay, runs, select, zoo
 from lensllm.errors import InputError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ bench_app = typer.Typer(help="The measurements behind the claims.", no_args_is_h
 app.command()(select.select)
 app.command()(select.demo)
 app.command()(runs.runs)
+app.command()(replay.replay)
 app.command()(forecast.forecast)
 app.command()(kernel.kernel)
 app.command()(plan.plan)
@@ -31,6 +32,7 @@ zoo_app.command("fetch")(zoo.zoo_fetch)
 app.add_typer(bench_app, name="bench")
 bench_app.command("published")(bench.bench_published)
 bench_app.command("own")(bench.bench_own)
+bench_app.command("cost")(bench.bench_cost)
 bench_app.command("run-study")(bench.bench_run_study)
 
 LISTS = ("--models", "--sizes")

@@ -70,3 +70,28 @@ def bench_own(
         numbers += [f"{m['rel_acc']['mean']:.2f}", f"{low:.1f} to {high:.1f}", f"{m['regret']['mean']:.4f}"]
         table.add_row(name, *numbers)
     print_table(table)
+
+
+def bench_cost(
+    study: Annotated[Path, typer.Option("--study", help="The study whose curves are replayed as well.")] = STUDY,
+    report: Annotated[bool, typer.Option("--report", help="Its report tasks, not its design tasks.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number here.")] = None,
+    docs: Annotated[Path | None, typer.Option("--docs", help="Write search.md's tables and figures here.")] = None,
+) -> None:
+    """Replay every search policy on curves known to the end: what a good choice costs."""
+    from lensllm.benchmark.cost import run
+    from lensllm.benchmark.study import StudyConfig
+
+    result = run(StudyConfig.read(study), report=report, json_file=json_file, docs=docs)
+    for split in ("published", "own"):
+        if result[split] is None:
+            print("own curves: no task is complete", file=sys.stderr)
+            continue
+        print(f"{split}: compute for a RelAcc of 99 or more, in parts of fine-tuning everything")
+        reach = result[split]["reach"]
+        certainties = [key for key in reach if key.startswith("99@")]
+        table = empty_table("policy", *(f"in {key[3:]} of cases" for key in certainties))
+        for name in reach[certainties[0]]:
+            found = [reach[key][name]["hindsight"] for key in certainties]
+            table.add_row(name, *(f"{best['cost']:.3f}" if best else "never" for best in found))
+        print_table(table)

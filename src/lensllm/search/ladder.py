@@ -1,4 +1,4 @@
-"""The ladder: which sizes every candidate is fine-tuned on, and what that costs."""
+"""A fixed ladder: every candidate is fine-tuned on the same sizes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from lensllm.candidates import Candidate
 from lensllm.errors import InputError
 from lensllm.search.workers import Job
 from lensllm.tasks import Task
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
 
 SMALLEST = 50
-BACKWARD = 2.0
-"""A backward pass costs about two forward passes: one product for the inputs' gradient, one for the weights'."""
-PADDING = 1.07
-"""Steps of eight examples sorted within eight steps are padded by about 9 %, the evaluation's sorted batches by 2 %."""
 
 
 def doublings(full_size: int, smallest: int = SMALLEST) -> list[int]:
@@ -32,53 +27,6 @@ def doublings(full_size: int, smallest: int = SMALLEST) -> list[int]:
     return sizes if sizes[-1] == full_size else [*sizes, full_size]
 
 
-def run_flops(zero_shot: Run, examples: int, task: Task, protocol: Protocol, *, first: bool) -> float:
-    """FLOPs that a run will take, from those that measuring the same model before any training took.
-
-    (1 + 2) 1.07 f D epochs for training, f for each evaluated example, where f is the model's forward pass over an
-    average example; the first rung trains and validates once a learning rate. A second learning rate that a larger rung
-    may come to need is not foreseen.
-    """
-    tested = len(task.test[: protocol.max_test_examples])
-    forward = zero_shot.test_flops / tested
-    trials = len(protocol.learning_rate_trials) if first else 1
-    training = (1 + BACKWARD) * PADDING * forward * examples * protocol.num_train_epochs * trials
-    validation = forward * len(task.validation[: protocol.max_validation_examples]) * trials
-    return training + validation + forward * tested
-
-
-def ladder_flops(zero_shots: Sequence[Run], sizes: Sequence[int], task: Task, protocol: Protocol) -> float:
-    """FLOPs of the whole ladder for all candidates, measuring the untouched models included."""
-    return sum(
-        run.flops + sum(run_flops(run, size, task, protocol, first=size == sizes[0]) for size in sizes)
-        for run in zero_shots
-    )
-
-
-def everything_flops(zero_shots: Sequence[Run], task: Task, protocol: Protocol) -> float:
-    """FLOPs of fine-tuning every candidate once on all the data, at a learning rate already known."""
-    return sum(run_flops(run, len(task.train), task, protocol, first=False) for run in zero_shots)
-
-
-def affordable(budget: float, zero_shots: Sequence[Run], task: Task, protocol: Protocol) -> list[int]:
-    """The longest ladder whose cost stays within `budget`, a part of fine-tuning everything.
-
-    Raises:
-        InputError: if the budget does not reach two rungs of every candidate, naming the smallest that does.
-    """
-    sizes = doublings(len(task.train))
-    whole = everything_flops(zero_shots, task, protocol)
-    costs = [ladder_flops(zero_shots, sizes[:count], task, protocol) / whole for count in range(1, len(sizes) + 1)]
-    fitting = [count for count, cost in enumerate(costs, start=1) if cost <= budget]
-    rungs = max(fitting, default=0)
-    if rungs < 2 <= len(sizes):
-        raise InputError(
-            f"a budget of {budget:g} of fine-tuning everything does not reach two sizes of every candidate: "
-            f"the smallest that does is {costs[1]:.3f} (sizes {sizes[0]} and {sizes[1]})"
-        )
-    return sizes[:rungs]
-
-
 class Ladder:
     """Every candidate as it came, then fine-tuned on the same sizes one after another.
 
@@ -88,24 +36,20 @@ class Ladder:
         candidates: to measure.
         task: to measure them on.
         protocol: of every run.
-        sizes: rungs asked for; empty for as many doublings of 50 as the budget reaches.
-        budget: a part of fine-tuning every candidate on all the data.
+        sizes: rungs asked for.
 
     Raises:
         InputError: for a size the task does not have, or a task smaller than the smallest rung.
     """
 
-    def __init__(
-        self, candidates: Sequence[Candidate], task: Task, protocol: Protocol, sizes: Sequence[int], budget: float
-    ) -> None:
+    def __init__(self, candidates: Sequence[Candidate], task: Task, sizes: Sequence[int]) -> None:
         doublings(len(task.train))
         for size in sizes:
             if not 1 <= size <= len(task.train):
                 raise InputError(f"size {size} is outside 1 to {len(task.train)}, the task's training examples")
         self.candidates = list(candidates)
         self.sizes = sorted(set(sizes))
-        self.stopped = f"every candidate was measured at the sizes asked for: {self._listed()}"
-        self._task, self._protocol, self._budget = task, protocol, budget
+        self.stopped = f"every candidate was measured at the sizes asked for: {', '.join(map(str, self.sizes))}"
         self._zero_shots: list[Run] = []
 
     @property
@@ -134,10 +78,4 @@ class Ladder:
         if not usable:
             failed = self._zero_shots[0]
             raise InputError(f"no candidate could be measured; {failed.candidate}: {failed.error}")
-        if not self.sizes:
-            self.sizes = affordable(self._budget, list(usable.values()), self._task, self._protocol)
-            self.stopped = f"the budget of {self._budget:g} reaches the sizes {self._listed()} of every candidate"
         return [Job(candidate, self.sizes[0]) for candidate in self.candidates if candidate.name in usable]
-
-    def _listed(self) -> str:
-        return ", ".join(map(str, self.sizes))

@@ -7,6 +7,7 @@ need not be measured at the same sizes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -39,6 +40,12 @@ class LogCurves:
     def up_to(self, columns: int) -> LogCurves:
         """The first columns alone."""
         return LogCurves(self.x[:columns], self.y[:, :columns])
+
+    @cached_property
+    def start_levels(self) -> Floats:
+        """Level of each candidate at its last measured point up to each column, shape (K, S); NaN before the first."""
+        newest = np.maximum.accumulate(np.where(np.isfinite(self.y), np.arange(self.x.size), 0), axis=1)
+        return np.take_along_axis(levels(self.y)[1], newest, axis=1)
 
     @property
     def last(self) -> tuple[Floats, Floats]:
@@ -163,7 +170,7 @@ class Growth:
         columns = count > 0
         if not columns.any():
             return cls(0.0, PRIOR_SLOPE, 0.0, 0.0, 0.0)
-        start = _start_levels(levels(curves.y)[1], curves.y)[:, :-1]
+        start = curves.start_levels[:, :-1]
         seen, count = seen[:, columns], count[columns]
         at, d, level = (np.where(seen, v[:, columns], 0.0) for v in (slopes.at, slopes.value, start))
         mean_at, mean_d, middle = (v.sum(axis=0) / count for v in (at, d, level))
@@ -182,12 +189,6 @@ class Growth:
         return np.asarray(mean + (self.coupling + self.coupling_gradient * (x - self.center)) * level)
 
 
-def _start_levels(level: Floats, y: Floats) -> Floats:
-    """Level of each candidate at its last measured point up to each column, shape (K, S); NaN before the first."""
-    newest = np.maximum.accumulate(np.where(np.isfinite(y), np.arange(y.shape[1]), 0), axis=1)
-    return np.take_along_axis(level, newest, axis=1)
-
-
 def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floats:
     """Log losses at x: last level minus doublings left times the slope expected half way, shape (K, *x.shape).
 
@@ -202,7 +203,7 @@ def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floa
     slopes = raw.clipped()
     x_last, y_last = (v[:, None] for v in curves.last)
     growth = Growth.fit(curves, slopes, lag_weight)
-    level = np.where(np.isfinite(y_last), _start_levels(levels(curves.y)[1], curves.y)[:, -1:], 0.0)
+    level = np.where(np.isfinite(y_last), curves.start_levels[:, -1:], 0.0)
     own, own_at = (v[:, None] for v in slopes.recent(lag_weight))
     half_way = (x_last + x) / 2
     slope = growth.slope(half_way, level) + np.where(slopes.any[:, None], own - growth.slope(own_at, level), 0.0)

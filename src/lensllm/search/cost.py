@@ -1,0 +1,100 @@
+"""What runs cost: FLOPs forecast from shapes before they are spent, time from measured FLOPs a second, budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lensllm.curves import Floats
+from lensllm.errors import InputError
+from lensllm.tasks import Task
+from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.run import Run
+
+BACKWARD = 2.0
+"""A backward pass costs about two forward passes: one product for the inputs' gradient, one for the weights'."""
+PADDING = 1.07
+"""Steps of eight examples sorted within eight steps are padded by about 9 %, the evaluation's sorted batches by 2 %."""
+DEFAULT_PART = 0.1
+SECONDS_AN_HOUR = 3600.0
+
+
+def run_flops(zero_shot: Run, examples: int, task: Task, protocol: Protocol, *, first: bool) -> float:
+    """FLOPs that a run will take, from those that measuring the same model before any training took.
+
+    (1 + 2) 1.07 f D epochs for training, f for each evaluated example, where f is the model's forward pass over an
+    average example; the first rung trains and validates once a learning rate. With f = 2 N tokens this is the 6 N D of
+    Kaplan et al. 2020 a training token.
+    """
+    tested = len(task.test[: protocol.max_test_examples])
+    forward = zero_shot.test_flops / tested
+    trials = len(protocol.learning_rate_trials) if first else 1
+    training = (1 + BACKWARD) * PADDING * forward * examples * protocol.num_train_epochs * trials
+    validation = forward * len(task.validation[: protocol.max_validation_examples]) * (trials if trials > 1 else 0)
+    return training + validation + forward * tested
+
+
+def everything_flops(zero_shots: Sequence[Run], task: Task, protocol: Protocol) -> float:
+    """FLOPs of fine-tuning every candidate once on all the data, at a learning rate already known."""
+    return sum(run_flops(run, len(task.train), task, protocol, first=False) for run in zero_shots)
+
+
+def run_costs(zero_shots: Sequence[Run], rungs: Sequence[int], task: Task, protocol: Protocol) -> Floats:
+    """FLOPs of every run of every candidate, shape (K, R); the learning rate is chosen at the first rung."""
+    return np.array(
+        [[run_flops(run, size, task, protocol, first=size == rungs[0]) for size in rungs] for run in zero_shots]
+    )
+
+
+def flops_a_second(runs: Sequence[Run]) -> float:
+    """What one candidate's runs were measured to reach, those that did not finish left out."""
+    done = [run for run in runs if run.status == "done" and run.seconds > 0]
+    return sum(run.flops for run in done) / sum(run.seconds for run in done) if done else float("nan")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a selection may spend, in one of three units; a tenth of fine-tuning everything if none is given.
+
+    Attributes:
+        part: of the FLOPs of fine-tuning every candidate on all the data.
+        flops: floating-point operations.
+        hours: of computing (one processor or GPU, summed over workers).
+
+    Raises:
+        InputError: if more than one is given.
+    """
+
+    part: float | None = None
+    flops: float | None = None
+    hours: float | None = None
+
+    def __post_init__(self) -> None:
+        units = ("of fine-tuning everything", "FLOPs", "hours")
+        values = (self.part, self.flops, self.hours)
+        given = [f"{value:g} {unit}" for value, unit in zip(values, units, strict=True) if value is not None]
+        if len(given) > 1:
+            raise InputError(f"the budget is {' and '.join(given)}: give one of budget, budget_flops and budget_hours")
+        if not given:
+            object.__setattr__(self, "part", DEFAULT_PART)
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether runs are charged their seconds and not their FLOPs."""
+        return self.hours is not None
+
+    def amount(self, everything: float) -> float:
+        """The budget in FLOPs, or in seconds if it is in hours; `everything` in the same unit."""
+        if self.hours is not None:
+            return self.hours * SECONDS_AN_HOUR
+        return self.flops if self.flops is not None else (self.part or 0.0) * everything
+
+    def said(self, amount: float, everything: float) -> str:
+        """An amount in the unit the budget was given in."""
+        if self.hours is not None:
+            return f"{amount / SECONDS_AN_HOUR:.3g} hours"
+        if self.flops is not None:
+            return f"{amount:.3g} FLOPs"
+        return f"{amount / everything:.3f} of fine-tuning everything"
