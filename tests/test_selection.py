@@ -1,11 +1,16 @@
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from lensllm.cli.select import show
 from lensllm.curves import Curves
 from lensllm.demo import compare
 from lensllm.forecast import Forecast
 from lensllm.selection import Selection, rank
+from lensllm.theory.phases import NOWHERE, Phase
 from lensllm.tuning.run import Run
 
 LOSSES = np.array([[2.0, 1.5, 1.2], [1.0, 0.99, 0.98], [np.nan, 1.4, np.nan]])
@@ -86,3 +91,17 @@ def test_a_difference_that_is_large_or_sure_is_told(apart, sd):
     told = close_pair((7_000, 1_000), apart, sd)
     assert told.best == "big"
     assert told.alike == ()
+
+
+def test_the_table_shows_phases_once_one_is_known(selection, capsys):
+    unknown = [Phase(name, 2, 100, "unknown", np.nan, NOWHERE, NOWHERE, 0) for name in CURVES.candidates]
+    show(dataclasses.replace(selection, phases=tuple(unknown)), False, Path("out"))
+    assert "phase" not in capsys.readouterr().out
+    unclear = Phase("a", 4, 100, "unclear", 0.5, NOWHERE, NOWHERE, 2)
+    shown = dataclasses.replace(selection, phases=(unclear, *unknown[1:]))
+    show(shown, False, Path("out"))
+    printed = capsys.readouterr().out
+    assert "a: perhaps still in the pre-power phase: measure 2 more sizes before trusting this" in printed
+    assert "b, <c>: phase unknown: 2 sizes, 4 needed" in printed
+    assert shown.to_dict()["phases"][0]["advice"].startswith("perhaps")
+    assert shown.phase("b (not fine-tuned)") is None

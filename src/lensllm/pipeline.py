@@ -22,6 +22,7 @@ from lensllm.search.workers import ProbeJob, Setting, run_jobs, run_probes
 from lensllm.selection import Selection, rank
 from lensllm.selectors import LensLLM, LensLLMKernel, forecast_path
 from lensllm.tasks import Task, read_task
+from lensllm.theory.phases import phases
 from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
 
@@ -137,6 +138,7 @@ def _conclude(runs: list[Run], probes: list[Probe], search: Ladder | Search, set
         stopped=search.stopped,
         failures=tuple(one for one in made if one.status != "done"),
         costs={run.candidate: _cost(run, task, setting.protocol) for run in zero_shots if run.candidate in tuned},
+        phases=phases(curves),
     )
 
 

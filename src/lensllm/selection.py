@@ -16,6 +16,7 @@ from lensllm.forecast import NOT_TUNED, Forecast
 from lensllm.planning import Cost
 from lensllm.probes.record import Probe
 from lensllm.selectors.kernel_only import kernel_sizes
+from lensllm.theory.phases import Phase
 from lensllm.tuning.run import Run
 
 LEVEL = 0.9
@@ -65,6 +66,7 @@ class Selection:
         stopped: why no more was measured.
         failures: runs and probes that failed or diverged.
         costs: what each candidate costs to train on all the data and to serve, where known.
+        phases: of every candidate at its last measured size; they are shown and change no forecast.
         truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
     """
 
@@ -80,6 +82,7 @@ class Selection:
     stopped: str
     failures: tuple[Run | Probe, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
+    phases: tuple[Phase, ...] = ()
     truth: dict[str, Any] | None = field(default=None)
 
     @property
@@ -132,6 +135,22 @@ class Selection:
             said += f"; the one to doubt it for is {second.candidate} ({second.p_best:.0%})"
         return said + f"; this took {self.flops_fraction:.1%} of the compute of fine-tuning them all."
 
+    def phase(self, candidate: str) -> Phase | None:
+        """The phase of a candidate of the ranking; None for a model as it came."""
+        return next((phase for phase in self.phases if phase.candidate == candidate), None)
+
+    @property
+    def phase_advice(self) -> tuple[str, ...]:
+        """What the phases say of the forecasts, a sentence a kind; nothing of candidates in the power phase."""
+        names: dict[str, list[str]] = {}
+        for phase in self.phases:
+            if phase.phase != "power":
+                names.setdefault(phase.advice, []).append(phase.candidate)
+        said = [
+            (advice, "all candidates" if len(of) == len(self.phases) else ", ".join(of)) for advice, of in names.items()
+        ]
+        return tuple(f"{who}: {advice}" for advice, who in said)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it but the samples, in types that JSON knows."""
         rows = [
@@ -156,6 +175,7 @@ class Selection:
                 for run in self.failures
             ],
             "costs": {name: asdict(cost) for name, cost in self.costs.items()},
+            "phases": [phase.to_dict() for phase in self.phases],
             **({"truth": self.truth} if self.truth else {}),
         }
 

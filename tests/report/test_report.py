@@ -13,6 +13,7 @@ from lensllm.report import write_report
 from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
 from lensllm.report.plan_figures import pareto_figure
 from lensllm.selection import Selection, rank
+from lensllm.theory.phases import phases
 from lensllm.tuning.run import Run
 
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -27,7 +28,10 @@ def selection(names, losses, sizes=(0, 50, 100)):
     runs = [Run(name, 50, "done", flops=1e9, parameters=10) for name in names]
     ranking, joint = rank(curves, path[-1], runs)
     failed = (Run(HOSTILE, 100, "diverged", error=HOSTILE),)
-    return Selection(HOSTILE, 1600, ranking, curves, joint, tuple(path), 3e9, 3e10, 5.0, "the end", failed)
+    numbers = (3e9, 3e10, 5.0)
+    return Selection(
+        HOSTILE, 1600, ranking, curves, joint, tuple(path), *numbers, "the end", failed, phases=phases(curves)
+    )
 
 
 @pytest.fixture
@@ -96,3 +100,17 @@ def test_the_fronts_are_drawn_through_what_is_on_them():
     lines = [trace for trace in pareto_figure(made, "nats").data if trace.mode == "lines"]
     assert [list(line.x) for line in lines] == [[1.0, 10.0], [10.0, 100.0], [1.0]]
     assert list(lines[0].y) == [2.0, 1.0]
+
+
+def test_phases_are_shown_once_there_are_four_sizes(tmp_path):
+    sizes = (50, 100, 200, 400, 800, 1600, 3200)
+    losses = [1.7 * 200**0.9 / (200**0.9 + size**0.9) + 0.3 for size in sizes]
+    write_report(selection(["<b>a", "c"], [losses, losses[:3] + [np.nan] * 4], sizes), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "c: phase unknown: 3 sizes, 4 needed" in page
+    assert "<b>a" not in page
+    assert page.count('class="plotly-graph-div"') == 4
+    write_report(selection(["a"], [[2.0, 1.0, 0.9]]), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "all candidates: phase unknown: 2 sizes, 4 needed" in page
+    assert page.count('class="plotly-graph-div"') == 3

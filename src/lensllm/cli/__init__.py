@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lensllm.cli import bench, forecast, kernel, plan, replay, runs, select, zoo
+from lensllm.cli import bench, bound, dynamics, forecast, kernel, plan, replay, runs, select, zoo
 from lensllm.errors import InputError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command()(replay.replay)
 app.command()(forecast.forecast)
 app.command()(kernel.kernel)
 app.command()(plan.plan)
+app.command()(bound.bound)
+app.command()(dynamics.dynamics)
 app.add_typer(zoo_app, name="zoo")
 zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)

@@ -66,6 +66,9 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
         table = ranking_table(selection, sizes[-1:])
     print(f"{selection.task}: loss in nats a byte, forecast at {selection.target_size:,} training examples")
     print_table(table)
+    if any(phase.phase != "unknown" for phase in selection.phases):
+        for said in selection.phase_advice:
+            print(said)
     for run in selection.failures:
         print(f"{run.status}: {run.candidate} on {run.examples:,} examples: {run.error}")
     print(selection.sentence)
@@ -84,13 +87,17 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
 def ranking_table(selection: Selection, sizes: list[int]) -> Table:
     """The ranking, with the losses measured at these sizes."""
     probed = any(row.kernel is not None for row in selection.ranking)
-    losses = [*["kernel"] * probed, *[f"D={size:,}" for size in sizes]]
-    table = empty_table("candidate", "forecast", "90 % interval", "P(best)", *losses, "FLOPs")
+    known = any(phase.phase != "unknown" for phase in selection.phases)
+    columns = [*["kernel"] * probed, *[f"D={size:,}" for size in sizes], *["phase"] * known]
+    table = empty_table("candidate", "forecast", "90 % interval", "P(best)", *columns, "FLOPs")
     for row in selection.ranking:
         interval = f"{row.interval[0]:.3f}-{row.interval[1]:.3f}"
         seen = [f"{row.measured[size]:.3f}" if size in row.measured else "" for size in sizes]
         if probed:
             seen.insert(0, f"{row.kernel:.3f}" if row.kernel is not None else "")
+        if known:
+            phase = selection.phase(row.candidate)
+            seen.append(phase.phase if phase else "")
         spent = f"{row.flops:.1e}" if row.flops else ""
         table.add_row(row.candidate, f"{row.forecast:.3f}", interval, f"{row.p_best:.0%}", *seen, spent)
     return table

@@ -13,24 +13,33 @@ from lensllm.planning import CurveSamples, Plan, doubling_sentence, doublings, o
 from lensllm.planning.plan import rounded
 from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
 from lensllm.report.plan_figures import need_figure, pareto_figure
+from lensllm.report.theory_figures import bound_figure, slopes_figure
 from lensllm.selection import Selection
 
 UNIT = "nats a byte"
 
 
 def write_report(selection: Selection, path: str | Path) -> None:
-    """Write the report of a selection to one HTML file."""
+    """Write the report of a selection to one HTML file, with the bounds that its folder holds for the same task."""
+    from lensllm.theory.bound import decays, load_bounds
+
+    bounds = load_bounds(Path(path).parent, selection.task)
+    power = decays(bounds)
     figures = {
         "curves": curves_figure(selection.curves, selection.path, UNIT),
         "ranking": ranking_figure(selection),
         "cost": cost_figure(selection),
     }
+    if any(phase.phase != "unknown" for phase in selection.phases):
+        figures["slopes"] = slopes_figure(selection.curves, selection.phases)
+    figures |= {f"bound of {name}": bound_figure(rows, power.get(name)) for name, rows in bounds.items()}
     samples = CurveSamples.draw(selection.curves, selection.target_size)
     doubled, offered = doublings(samples, selection.costs), offers_of(samples, selection.costs)
     if offered:
         figures["pareto"] = pareto_figure(offered, UNIT)
     outlook = {"doublings": doubled, "offers": offered, "doubling": doubling_sentence(doubled[0], samples.size)}
-    text = page("selection.html.j2", figures, selection=selection, size=samples.size, **outlook)
+    context = {"size": samples.size, "bounded": list(bounds), **outlook}
+    text = page("selection.html.j2", figures, selection=selection, **context)
     Path(path).write_text(text, encoding="utf-8")
 
 

@@ -42,13 +42,17 @@ class AcceptThenStop(PointSelector):
         line = intercept + slope * np.log(target_size)
         return float(np.exp(np.clip(line, y[-1] - FURTHEST, y[-1] + FURTHEST)))
 
-    def _accepted(self, x: Floats, y: Floats) -> int:
-        n = x.size
-        if n <= self.k:
-            return n
-        for p in range(self.k, n):
+    def first_rejected(self, x: Floats, y: Floats) -> int | None:
+        """Position of the first point off the line, going back from the largest size; None if none is."""
+        for p in range(self.k, x.size):
             line = np.polyfit(x[-p:], y[-p:], 1)
             spread = np.std(y[-p:] - np.polyval(line, x[-p:]))
             if abs(y[-p - 1] - np.polyval(line, x[-p - 1])) > self.delta * spread:
-                return p
-        return n - 1
+                return x.size - p - 1
+        return None
+
+    def _accepted(self, x: Floats, y: Floats) -> int:
+        if x.size <= self.k:
+            return x.size
+        rejected = self.first_rejected(x, y)
+        return x.size - 1 - (0 if rejected is None else rejected)

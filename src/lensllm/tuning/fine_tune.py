@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,7 +90,14 @@ class Bench:
         return copy(self._meter)
 
 
-def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None, to_beat: float | None = None) -> Run:
+def fine_tune(
+    bench: Bench,
+    examples: int,
+    learning_rate: float | None = None,
+    to_beat: float | None = None,
+    *,
+    keep: Callable[[PreTrainedModel], None] = lambda model: None,
+) -> Run:
     """Fine-tune the candidate on the first `examples` of the task and measure its test loss.
 
     With 0 examples the model is measured as it came. Without a learning rate, those of the protocol are tried;
@@ -101,6 +109,7 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None, t
         examples: D.
         learning_rate: its peak; None to choose among the protocol's.
         to_beat: validation loss of the rung before, nats a byte.
+        keep: called with the model that was measured, which is not kept otherwise.
 
     Returns:
         A run that is done or diverged; an encoded example that does not fit is the only bad input left here.
@@ -141,6 +150,8 @@ def fine_tune(bench: Bench, examples: int, learning_rate: float | None = None, t
     result = measure(best, bench, "test", meter) if best is not None else None
     diverged_test = result is not None and not math.isfinite(result.nats)
     done = result is not None and not diverged_test
+    if best is not None and done:
+        keep(best)
     return Run(
         candidate=bench.candidate.name,
         examples=examples,
