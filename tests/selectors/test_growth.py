@@ -19,6 +19,14 @@ def test_straight_lines_are_extended():
     np.testing.assert_allclose(extrapolate(curves.up_to(2), X[2], 0.6), [1.4, 1.4, 1.3], atol=2e-3)
 
 
+def test_a_fall_too_steep_to_last_is_not_extended():
+    """Learning the form of a task: from 3.0 to 0.2 in two doublings, then level; the flat rival stays flat."""
+    y = np.log([[3.0, 0.6, 0.2], [0.2, 0.19, 0.185]])
+    learned, flat = extrapolate(LogCurves(X[:3], y), X[2] + 5, 0.6)
+    assert learned > np.log(0.2) - 5 * 0.2 - 0.5
+    assert flat < np.log(0.185)
+
+
 def test_parallel_curves_with_growing_slopes_are_followed():
     """All slopes 0.04 + 0.01 t: the mean slope half way is exact, so is the forecast."""
     fall = 0.04 * (X - X[0]) + 0.005 * (X - X[0]) ** 2

@@ -19,6 +19,7 @@ GROWTH_BOUNDS = (0.7, 2.0)
 LEVEL_RIDGE = 0.04
 FURTHEST = 50.0  # of log loss from the last point, so that no forecast over- or underflows
 PRIOR_SLOPE = 0.05
+STEEPEST = 0.2
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,15 @@ class Slopes:
         return cls(value, at, width)
 
     def clipped(self) -> Slopes:
-        """Slopes within 3 pooled robust standard deviations of their running median of five.
+        """Slopes within 3 pooled robust standard deviations of their running median of five, and none above 0.2.
 
-        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all.
+        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. Steeper
+        than 0.2 a doubling (L ~ D^-0.29) falls a model that is still learning the form of a task, its labels say, and
+        soon hardly any more (docs/decisions.md).
         """
-        if self.value.shape[1] < 3:
-            return self
+        value = np.minimum(self.value, STEEPEST)
+        if value.shape[1] < 3:
+            return Slopes(value, self.at, self.width)
         padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
         windows = np.sort([padded[:, i : i + self.value.shape[1]] for i in range(5)], axis=0)  # NaN go last
         count = np.isfinite(windows).sum(axis=0)[None]
@@ -96,9 +100,9 @@ class Slopes:
         median = (np.take_along_axis(windows, low, 0) + np.take_along_axis(windows, high, 0))[0] / 2
         off = np.abs(self.value - median)
         spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
-        if spread == 0:
-            return self
-        return Slopes(np.clip(self.value, median - CLIP * spread, median + CLIP * spread), self.at, self.width)
+        if spread > 0:
+            value = np.minimum(np.clip(value, median - CLIP * spread, median + CLIP * spread), STEEPEST)
+        return Slopes(value, self.at, self.width)
 
     @property
     def any(self) -> np.ndarray:
