@@ -111,7 +111,9 @@ def curves_figure(data: dict[str, Curves]) -> go.Figure:
                 col=column + 1,
             )
     figure.update_xaxes(type="log", dtick=1)
+    figure.update_xaxes(title="training examples", row=lines)
     figure.update_yaxes(type="log", nticks=6)
+    figure.update_yaxes(title="nats a byte", col=1)
     dressed(figure, 120 + 280 * lines)
     return figure.update_layout(legend={"y": -0.35 / lines})
 
@@ -138,6 +140,8 @@ def forecasts_figure(made: dict[str, Forecast], data: dict[str, Curves]) -> go.F
         )
         ends = [float(truth.min()), float(truth.max())]
         figure.add_scatter(x=ends, y=ends, mode="lines", showlegend=False, line={"color": "#555", "dash": "dot"}, **at)
+    figure.update_xaxes(title="true loss, nats a byte", row=lines)
+    figure.update_yaxes(title="forecast", col=1)
     return dressed(figure, 100 + 280 * lines)
 
 
