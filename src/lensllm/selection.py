@@ -140,6 +140,11 @@ class Selection:
         return next((phase for phase in self.phases if phase.candidate == candidate), None)
 
     @property
+    def phases_known(self) -> bool:
+        """Whether the phase of any candidate can be told."""
+        return any(phase.phase != "unknown" for phase in self.phases)
+
+    @property
     def phase_advice(self) -> tuple[str, ...]:
         """What the phases say of the forecasts, a sentence a kind; nothing of candidates in the power phase."""
         names: dict[str, list[str]] = {}

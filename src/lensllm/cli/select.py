@@ -66,12 +66,13 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
         table = ranking_table(selection, sizes[-1:])
     print(f"{selection.task}: loss in nats a byte, forecast at {selection.target_size:,} training examples")
     print_table(table)
-    if any(phase.phase != "unknown" for phase in selection.phases):
+    if selection.phases_known:
         for said in selection.phase_advice:
             print(said)
     for run in selection.failures:
         print(f"{run.status}: {run.candidate} on {run.examples:,} examples: {run.error}")
     print(selection.sentence)
+    print(f"Why it stopped: {selection.stopped}.")
     if selection.truth:
         truth = selection.truth
         known = selection.curves.candidates
@@ -87,7 +88,7 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
 def ranking_table(selection: Selection, sizes: list[int]) -> Table:
     """The ranking, with the losses measured at these sizes."""
     probed = any(row.kernel is not None for row in selection.ranking)
-    known = any(phase.phase != "unknown" for phase in selection.phases)
+    known = selection.phases_known
     columns = [*["kernel"] * probed, *[f"D={size:,}" for size in sizes], *["phase"] * known]
     table = empty_table("candidate", "forecast", "90 % interval", "P(best)", *columns, "FLOPs")
     for row in selection.ranking:
