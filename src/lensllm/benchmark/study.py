@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,7 @@ def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda
     """
     table = Path(config.table)
     table.parent.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, dict[str, Any]] = {}
-    if table.is_file():
-        before = pd.read_csv(table).fillna({"error": ""})
-        if missing := set(COLUMNS) - set(before):
-            raise InputError(f"{table} is not a study's table, it has no column {min(missing)!r}: move it away")
-        rows = {row["key"]: row for row in before.to_dict("records")}
+    rows = known_rows(table, COLUMNS, "a study's table")
     for name in [*config.design_tasks, *config.report_tasks]:
         for key, task, run in _task_runs(name, config, rows):
             progress(task, run)
@@ -95,6 +90,20 @@ def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda
             written = pd.DataFrame(rows.values())[COLUMNS].sort_values(ORDER, ignore_index=True)
             written.to_csv(table, index=False)
     return written
+
+
+def known_rows(table: Path, columns: Sequence[str], kind: str) -> dict[str, dict[str, Any]]:
+    """The rows of a table that was written before, by their key; none if there is no such file.
+
+    Raises:
+        InputError: if the file is not of this kind, which it is told by its columns.
+    """
+    if not table.is_file():
+        return {}
+    before = pd.read_csv(table).fillna({"error": ""})
+    if missing := set(columns) - set(before):
+        raise InputError(f"{table} is not {kind}, it has no column {min(missing)!r}: move it away")
+    return {row["key"]: row for row in before.to_dict("records")}
 
 
 def _task_runs(name: str, config: StudyConfig, known: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, Run]]:

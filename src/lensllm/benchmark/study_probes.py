@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from lensllm.benchmark.study import StudyConfig
+from lensllm.benchmark.study import StudyConfig, known_rows
 from lensllm.candidates import find_candidates
-from lensllm.errors import InputError
 from lensllm.probes.record import EXAMPLES, Probe
 from lensllm.search.workers import ProbeJob, Setting, run_probes
 from lensllm.tasks import read_task
@@ -40,12 +39,7 @@ def run_study_probes(
     """
     table = Path(config.probes_table)
     table.parent.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, dict[str, Any]] = {}
-    if table.is_file():
-        before = pd.read_csv(table).fillna({"error": ""})
-        if missing := set(FIRST + LAST) - set(before):
-            raise InputError(f"{table} is not a table of probes, it has no column {min(missing)!r}: move it away")
-        rows = {row["key"]: row for row in before.to_dict("records")}
+    rows = known_rows(table, FIRST + LAST, "a table of probes")
     candidates = find_candidates(config.models)
     written = _table(rows)
     for name in [*config.design_tasks, *config.report_tasks]:

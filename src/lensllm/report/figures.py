@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from lensllm.curves import Curves
+from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
 from lensllm.selection import LEVEL, NOT_TUNED, Selection
 
@@ -40,18 +40,7 @@ def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Fig
         mean = [float(forecast.mean[k]) for forecast in path]
         if place < BANDS:
             low, high = np.array([forecast.interval(LEVEL)[k] for forecast in path]).T
-            figure.add_scatter(
-                x=[*sizes, *sizes[::-1]],
-                y=[*high, *low[::-1]],
-                mode="lines",
-                fill="toself",
-                fillcolor=colour,
-                opacity=0.13,
-                line_width=0,
-                hoverinfo="skip",
-                legendgroup=name,
-                showlegend=False,
-            )
+            add_band(figure, sizes, low, high, colour, name)
         figure.add_scatter(
             x=sizes,
             y=mean,
@@ -89,6 +78,24 @@ def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Fig
     ticks = np.unique([*curves.sizes[curves.sizes > 0], target])
     figure.update_xaxes(type="log", title="training examples", tickvals=ticks, ticktext=[f"{t:,.0f}" for t in ticks])
     return dressed(figure, 520)
+
+
+def add_band(
+    figure: go.Figure, x: Sequence[float] | Floats, low: Floats, high: Floats, colour: str, group: str
+) -> None:
+    """Shade what lies between two lines; it comes and goes with its legend group."""
+    figure.add_scatter(
+        x=[*x, *x[::-1]],
+        y=[*high, *low[::-1]],
+        mode="lines",
+        fill="toself",
+        fillcolor=colour,
+        opacity=0.13,
+        line_width=0,
+        hoverinfo="skip",
+        legendgroup=group,
+        showlegend=False,
+    )
 
 
 def ranking_figure(selection: Selection) -> go.Figure:

@@ -12,7 +12,7 @@ from lensllm.forecast import NOT_TUNED
 from lensllm.planning import Offer, Plan
 from lensllm.planning.pareto import COSTS
 from lensllm.planning.plan import LEVEL
-from lensllm.report.figures import BANDS, COLOURS, QUIET, dressed, escaped, log_axis
+from lensllm.report.figures import BANDS, COLOURS, QUIET, add_band, dressed, escaped, log_axis
 
 TITLES = {
     "training_flops": "training on all the data, FLOPs",
@@ -38,18 +38,7 @@ def need_figure(plan: Plan, unit: str) -> go.Figure:
         drawn = samples.losses[shown][:, :, samples.candidates.index(row.candidate)]
         low, middle, high = np.quantile(drawn, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], axis=1)
         colour, name = COLOURS[place % len(COLOURS)], escaped(row.candidate)
-        figure.add_scatter(
-            x=[*sizes, *sizes[::-1]],
-            y=[*high, *low[::-1]],
-            mode="lines",
-            fill="toself",
-            fillcolor=colour,
-            opacity=0.13,
-            line_width=0,
-            hoverinfo="skip",
-            legendgroup=name,
-            showlegend=False,
-        )
+        add_band(figure, sizes, low, high, colour, name)
         figure.add_scatter(
             x=sizes,
             y=middle,
