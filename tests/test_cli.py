@@ -12,31 +12,12 @@ import time
 
 import pandas as pd
 import pytest
+from commands import refused, run
 
-from lensllm.cli import main, spread
+from lensllm.cli import spread
 from lensllm.store import Store
 
 QUICK = ["--num-train-epochs", "1", "--max-test-examples", "10"]
-
-
-def run(capsys, *arguments):
-    """Standard output of a command that must succeed."""
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    printed = capsys.readouterr()
-    assert end.value.code == 0, printed.err
-    return printed.out
-
-
-def refused(capsys, *arguments):
-    """The one sentence of a command that must exit with 2."""
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    assert end.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("lensllm: ")
-    assert error.count("\n") == 1
-    return error
 
 
 @pytest.fixture(scope="module")

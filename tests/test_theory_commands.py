@@ -8,27 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import refused, run
 from transformers import AutoModelForCausalLM
-
-from lensllm.cli import main
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    printed = capsys.readouterr()
-    assert end.value.code == 0, printed.err
-    return printed.out
-
-
-def refused(capsys, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    assert end.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("lensllm: ")
-    assert error.count("\n") == 1
-    return error
 
 
 @pytest.fixture(scope="module")

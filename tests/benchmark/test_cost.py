@@ -6,6 +6,7 @@ import pytest
 
 from lensllm.benchmark import cost
 from lensllm.benchmark.cost_page import tables
+from lensllm.benchmark.published import TARGET
 from lensllm.benchmark.study import COLUMNS, StudyConfig
 from lensllm.curves import Curves
 from lensllm.search.successive_halving import SuccessiveHalving
@@ -31,7 +32,7 @@ def test_a_case_costs_1_to_fine_tune_and_2_with_its_ladder(pools):
     curves, costs, losses = pools["flan"].case(pools["flan"].subsets[0])
     assert costs[:, -1].sum() == pytest.approx(1)
     assert costs.sum() == pytest.approx(2, abs=1e-3)
-    assert losses.tolist() == curves.at(cost.TARGET).tolist()
+    assert losses.tolist() == curves.at(TARGET).tolist()
 
 
 def test_stopping_earlier_is_reading_the_trace_up_to_there(pools):

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from lensllm.benchmark.calibration import Case, calibrate, past_errors
+from lensllm.benchmark.calibration import calibrate, past_errors
 from lensllm.benchmark.own_curves import own_curves, read_runs
-from lensllm.benchmark.published import BUDGETS, TARGET, TASKS, load
+from lensllm.benchmark.published import TASKS, cases_of, load
 from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Curves, Floats
 from lensllm.errors import InputError
@@ -399,11 +399,7 @@ def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], LensLLM]:
     data = load()
     plain = LensLLM()
     past = {task: past_errors(data[task], plain) for task in tasks}
-    cases = [
-        Case(t, plain.parts(data[t].up_to(TARGET / b), TARGET), np.log(data[t].at(TARGET)))
-        for t in tasks
-        for b in BUDGETS
-    ]
+    cases = cases_of(data, plain)
     sets = {frozenset(t for t in tasks if t not in (a, b)) for a in tasks for b in tasks}
     made = {}
     for known in sets:

@@ -223,15 +223,20 @@ def _left_out(
     return {"chosen": chosen, **summary(score(held, {task: data[task].at(TARGET) for task in TASKS}))}
 
 
+def cases_of(data: dict[str, Curves], selector: LensLLM) -> list[Case]:
+    """Every task at every budget: the parts of the selector's forecast and the truth."""
+    return [
+        Case(task, selector.parts(curves.up_to(TARGET / b), TARGET), np.log(curves.at(TARGET)))
+        for task, curves in data.items()
+        for b in BUDGETS
+    ]
+
+
 def calibration(data: dict[str, Curves]) -> dict[str, Any]:
     """Interval coverage and the scores of P(best), each task with error scales from the other two."""
     selector = LensLLM()
     past = {task: past_errors(data[task], selector) for task in TASKS}
-    cases = [
-        Case(task, selector.parts(data[task].up_to(TARGET / b), TARGET), np.log(data[task].at(TARGET)))
-        for task in TASKS
-        for b in BUDGETS
-    ]
+    cases = cases_of(data, selector)
     fitted = {task: _without(task, past, cases) for task in TASKS}
     by_task = {task: _calibration_of(fitted[task], [case for case in cases if case.task == task]) for task in TASKS}
     common, own = calibrate(TASKS, past, cases)
