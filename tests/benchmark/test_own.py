@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from lensllm.benchmark import own, own_evidence
-from lensllm.benchmark.own_curves import own_curves
+from lensllm.benchmark import cost, own, own_evidence
+from lensllm.benchmark.own_curves import own_curves, seed_noise
 from lensllm.benchmark.study import COLUMNS, StudyConfig
+from lensllm.benchmark.study_probes import LAST
 from lensllm.cli import main
 from lensllm.errors import InputError
 
@@ -20,6 +21,8 @@ SIZES = [50, 100, 200, 400, 800, 1600, 3200, 6400]
 def study(tmp_path, monkeypatch):
     """Ten candidates whose curves are power laws that cross, on two design tasks and half a report task."""
     monkeypatch.setattr(own, "POOLS", 2)
+    drawn = cost.random_subsets
+    monkeypatch.setattr(cost, "random_subsets", lambda *args: drawn(*args[:2], 2))
     rows = []
     models = [f"gpt2-{i}" for i in range(10)]
     for task, scale in (("easy", 1.0), ("hard", 2.0), ("late", 3.0)):
@@ -29,6 +32,7 @@ def study(tmp_path, monkeypatch):
                 loss = scale * level * (max(size, 25) / 50) ** -slope
                 rows.append({"task": task, "candidate": model, "examples": size, "seed": 0, "nats_per_byte": loss})
                 rows[-1] |= {"parameters": 1000 * (i + 1), "status": "done"}
+                rows[-1]["flops"] = max(size, 50) * (i + 1.0)
             rows.append({**rows[-1], "examples": 200, "seed": 1, "nats_per_byte": 99.0})
     pd.DataFrame(rows).reindex(columns=COLUMNS).to_csv(tmp_path / "runs.csv", index=False)
     return StudyConfig(
@@ -50,6 +54,48 @@ def test_only_complete_tasks_and_the_first_seed_are_read(study):
         own_curves(study, study.report_tasks)
 
 
+def test_a_candidate_with_a_run_that_diverged_is_left_out_of_its_task(study):
+    table = pd.read_csv(study.table)
+    table.loc[(table["task"] == "hard") & (table["candidate"] == "gpt2-3") & (table["examples"] == 800), "status"] = (
+        "diverged"
+    )
+    table.to_csv(study.table, index=False)
+    curves = own_curves(study, study.design_tasks)
+    assert len(curves["easy"].candidates) == 10
+    assert "gpt2-3" not in curves["hard"].candidates
+    assert len(curves["hard"].candidates) == 9
+    assert list(curves["hard"].features["size"]) == [1000 * (i + 1) for i in range(10) if i != 3]
+
+
+def test_seed_noise_is_half_the_mean_square_of_the_difference(study):
+    table = pd.read_csv(study.table)
+    again = table["seed"] == 1
+    first = table[(table["seed"] == 0) & (table["examples"] == 200)].set_index(["task", "candidate"])["nats_per_byte"]
+    pairs = list(zip(table["task"], table["candidate"], strict=True))
+    table.loc[again, "nats_per_byte"] = [
+        first[pair] * np.exp(0.02) for pair, twice in zip(pairs, again, strict=True) if twice
+    ]
+    table.to_csv(study.table, index=False)
+    assert seed_noise(study, "easy") == {200: pytest.approx(0.02 / np.sqrt(2))}
+    assert seed_noise(study, "never run") == {}
+
+
+def test_selectors_that_need_probes_are_scored_where_every_candidate_was_probed(study, tmp_path):
+    assert "kernel_only" not in own.run(study)["methods"]
+    rows = []
+    for task in ("easy", "hard"):
+        for i, model in enumerate(study.models):
+            zero = 1 + 0.04 * i
+            rows.append({"task": task, "candidate": model, "examples": 64, "status": "done", "zero_shot": zero})
+            rows[-1] |= {f"kernel_{d}": zero * (1 - d / 1000) for d in (8, 16, 32)} | {"pl_alpha": 3.0 - i / 10}
+            rows[-1] |= dict.fromkeys(LAST, 0)
+    pd.DataFrame(rows).to_csv(tmp_path / "probes.csv", index=False)
+    result = own.run(study.model_copy(update={"probes_table": str(tmp_path / "probes.csv")}))
+    assert result["methods"]["kernel_only"]["rel_acc"]["mean"] < 50
+    assert result["methods"]["nlp_metrics"]["rel_acc"]["mean"] == pytest.approx(100)
+    assert set(result["kernel"]["rel_acc"]["by_task"]) == {"easy", "hard"}
+
+
 def test_a_forecast_beats_the_last_loss_where_curves_cross(study):
     result = own.run(study)
     methods = result["methods"]
@@ -60,6 +106,8 @@ def test_a_forecast_beats_the_last_loss_where_curves_cross(study):
     assert gap["mean"] == pytest.approx(100 - methods["sub_tuning"]["rel_acc"]["mean"])
     assert set(gap["by_task"]) == {"easy", "hard"}
     assert result["calibration"]["brier"]["p_best"] < result["calibration"]["brier"]["softmax"]
+    assert result["cost"]["tasks"] == ["easy", "hard"]
+    assert result["cost"]["reach"]["99@80%"]["full"]["hindsight"]["cost"] > 1
 
 
 def test_the_section_shows_what_was_measured(study, tmp_path, monkeypatch):

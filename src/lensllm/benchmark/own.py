@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lensllm.benchmark import metrics
-from lensllm.benchmark.own_curves import own_curves
+from lensllm.benchmark import cost, metrics
+from lensllm.benchmark.own_curves import own_curves, seed_noise
 from lensllm.benchmark.published import part_of, rivals_of
 from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
 from lensllm.selectors import (
     AcceptThenStop,
+    KernelOnly,
     LensLLM,
+    LensLLMKernel,
     ModelSize,
+    NlpMetrics,
     RectifiedLawSelector,
     Selector,
     SlopeGrowth,
@@ -36,6 +39,7 @@ LEVELS = (0.5, 0.8, 0.9)
 BINS = 10
 METRICS = {"pearcorr": metrics.pear_corr, "rel_acc": metrics.rel_acc, "regret": metrics.regret}
 RIVALS = ("accept_then_stop", "rectified_law", "sub_tuning")
+KERNEL_FEATURES = ("zero_shot", "kernel_32", "pl_alpha")
 Key = tuple[str, int, int]
 """Task, budget (1/b of the data may be seen), pool (0 is all candidates)."""
 
@@ -54,7 +58,12 @@ def selectors() -> dict[str, Selector]:
     }
 
 
-TOGETHER = ("lensllm", "slope_growth")
+def probe_selectors() -> dict[str, Selector]:
+    """Those that need the probes of every candidate."""
+    return {"lensllm_kernel": LensLLMKernel(), "kernel_only": KernelOnly(), "nlp_metrics": NlpMetrics()}
+
+
+TOGETHER = ("lensllm", "slope_growth", "lensllm_kernel")
 """Methods whose forecast of a candidate depends on the others, so that every pool is forecast by itself."""
 
 
@@ -69,23 +78,31 @@ def run(
 
     A selector sees the sizes up to 1/b of the data and forecasts the loss on all of it. Besides the whole pool, `POOLS`
     random pools of 8 candidates are ranked, because one candidate may lead everywhere. Intervals (90 %) are a bootstrap
-    over tasks. `json_file` gets every number, the folder `docs` a section of evidence.md and its figures.
+    over tasks. Every search policy is replayed as well (`lensllm.benchmark.cost`). `json_file` gets every number, the
+    folder `docs` a section of evidence.md and its figures.
 
     Raises:
         InputError: if no task is complete.
     """
     data = own_curves(config, config.report_tasks if report else config.design_tasks)
-    made = {name: forecasts(name, selector, data) for name, selector in selectors().items()}
+    methods = selectors()
+    if all(set(KERNEL_FEATURES) <= set(curves.features) for curves in data.values()):
+        methods |= probe_selectors()
+    made = {name: forecasts(name, selector, data) for name, selector in methods.items()}
     scores = {name: score(found, data) for name, found in made.items()}
     result = {
         "tasks": list(data),
+        "seed_noise": {task: seed_noise(config, task) for task in data},
         "split": "report" if report else "design",
         "pools": {"number": POOLS, "size": POOL_SIZE, "seed": SEED},
         "methods": {name: summary(table) for name, table in scores.items()},
         "whole_pool": {name: summary(table[table["pool"] == 0]) for name, table in scores.items()},
         "against": {rival: difference(scores["lensllm"], scores[rival]) for rival in RIVALS},
         "calibration": calibration(made["lensllm"], made["sub_tuning"], data),
+        "cost": cost.run_own(config, report=report),
     }
+    if "lensllm_kernel" in scores:
+        result["kernel"] = difference(scores["lensllm_kernel"], scores["lensllm"])
     result = json.loads(json.dumps(result), parse_constant=lambda _: None)
     if json_file is not None:
         Path(json_file).write_text(json.dumps(result, indent=1) + "\n")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lensllm.benchmark.study import COLUMNS, StudyConfig
+from lensllm.benchmark.study_probes import FIRST, LAST
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 
@@ -27,21 +29,53 @@ def read_runs(config: StudyConfig) -> pd.DataFrame:
 
 
 def own_curves(config: StudyConfig, tasks: list[str]) -> dict[str, Curves]:
-    """The curves (first seed, nats a byte) of those tasks that every candidate was fine-tuned on at every size.
+    """The curves (first seed, nats a byte) of those tasks whose every run was made, with the probes as features.
+
+    A candidate with a run that failed or diverged is left out of that task.
 
     Raises:
         InputError: as `read_runs`; or if none of the tasks is complete.
     """
     runs = read_runs(config)
-    runs = runs[(runs["seed"] == 0) & runs["task"].isin(tasks)]
+    runs = runs[runs["seed"] == 0]
     curves = {}
     for task in tasks:
-        rows = runs[(runs["task"] == task)].rename(columns={"nats_per_byte": "loss"})
-        wanted = len(config.models) * (1 + len(config.sizes))
-        if len(rows) == wanted:
-            features = rows.groupby("candidate")["parameters"].first().rename("size").to_frame()
-            features["family"] = features.index.str.split("-").str[0]
-            curves[task] = Curves.from_tidy(rows[["candidate", "examples", "loss"]], features).of(config.models)
+        rows = runs[runs["task"] == task].set_index(["candidate", "examples"])
+        if not all((model, size) in rows.index for model in config.models for size in (0, *config.sizes)):
+            continue
+        done = (rows["status"] == "done").groupby("candidate").all()
+        kept = [model for model in config.models if done[model]]
+        losses = rows["nats_per_byte"].rename("loss").reset_index()
+        features = rows["parameters"].groupby("candidate").first().rename("size").to_frame()
+        features["family"] = features.index.str.split("-").str[0]
+        features = features.join(_probes(config, task))
+        curves[task] = Curves.from_tidy(losses[losses["candidate"].isin(kept)], features).of(kept)
     if not curves:
         raise InputError(f"{config.table} holds none of the tasks {', '.join(tasks)} complete: go on with the study")
     return curves
+
+
+def seed_noise(config: StudyConfig, task: str) -> dict[int, float]:
+    """Standard deviation of the log loss between seeds, by size, over the candidates measured twice.
+
+    sqrt(mean((log L_1 - log L_0)^2) / 2): subset and training order differ, the learning rate and the test do not.
+
+    Raises:
+        InputError: as `read_runs`.
+    """
+    runs = read_runs(config)
+    mine = runs[(runs["task"] == task) & (runs["status"] == "done")]
+    table = mine.pivot_table(index=["examples", "candidate"], columns="seed", values="nats_per_byte").dropna()
+    if table.shape[1] < 2:
+        return {}
+    square = np.log(table[1] / table[0]) ** 2 / 2
+    return {int(size): float(np.sqrt(mean)) for size, mean in square.groupby("examples").mean().items()}
+
+
+def _probes(config: StudyConfig, task: str) -> pd.DataFrame:
+    """What the probes say of each candidate on this task; no column if the study has none."""
+    if not config.probes_table or not Path(config.probes_table).is_file():
+        return pd.DataFrame()
+    probes = pd.read_csv(config.probes_table)
+    mine = probes[(probes["task"] == task) & (probes["status"] == "done")].set_index("candidate")
+    return mine.drop(columns=[*FIRST[:1], *FIRST[2:], *LAST])

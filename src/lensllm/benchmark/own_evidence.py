@@ -34,10 +34,10 @@ def write(
     }
     write_figures(docs / "figures", {f"{name}_{split}": figure for name, figure in figures.items()})
     command = f"lensllm bench own {'--report ' if split == 'report' else ''}--docs docs"
-    write_section(docs / "evidence.md", f"own, {split}", command, text(result), "Evidence")
+    write_section(docs / "evidence.md", f"own, {split}", command, text(result, data), "Evidence")
 
 
-def text(result: dict[str, Any]) -> str:
+def text(result: dict[str, Any], data: dict[str, Curves]) -> str:
     """The section in Markdown."""
     split, tasks = result["split"], result["tasks"]
     parts = [
@@ -47,6 +47,14 @@ def text(result: dict[str, Any]) -> str:
         _methods(result["methods"], tasks),
         "The default minus a rival, paired:",
         _against(result["against"]),
+        *(
+            ["With the kernel minus without it, paired:", _against({"kernel": result["kernel"]})]
+            if "kernel" in result
+            else []
+        ),
+        "Standard deviation of the log loss between two seeds (subset and training order), and the spread of the final "
+        "losses that a choice is about:",
+        _noise(result["seed_noise"], data),
         "Calibration of the default as it is released:",
         _calibration(result["calibration"]),
         *(f"![{said}](figures/{name}_{split}.svg)\n\n{said}" for name, said in FIGURES.items()),
@@ -74,6 +82,16 @@ def _against(against: dict[str, Any]) -> str:
         cells = [f"{m[k]['mean']:+.2f} ({m[k]['ci'][0]:+.2f} to {m[k]['ci'][1]:+.2f})" for k in ("pearcorr", "rel_acc")]
         rows.append([rival, *cells])
     return table(["rival", "PearCorr", "RelAcc"], rows)
+
+
+def _noise(noise: dict[str, dict[int, float]], data: dict[str, Curves]) -> str:
+    sizes = sorted({int(size) for of_task in noise.values() for size in of_task})
+    rows = []
+    for task, curves in data.items():
+        final = np.log(curves.losses[:, -1])
+        by_size = {int(size): value for size, value in noise[task].items()}
+        rows.append([task, *(_number(by_size.get(size), 3) for size in sizes), f"{final.std():.3f}"])
+    return table(["task", *(f"{size:,} examples" for size in sizes), "final losses, all candidates"], rows)
 
 
 def _calibration(calibration: dict[str, Any]) -> str:
