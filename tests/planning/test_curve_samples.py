@@ -106,7 +106,7 @@ def test_a_floor_is_felt():
         never[floor] = np.mean(
             [np.isinf(CurveSamples.draw(c, 6400, draws=200).needed(0.6 * c.at(800))).mean() for c, *_ in made]
         )
-    assert never[0.9] > never[0.0] + 0.35
+    assert never[0.9] > never[0.0] + 0.25
 
 
 def test_a_steep_curve_stops_at_its_floor():

@@ -14,17 +14,52 @@ def straight(slopes, start, x=X):
     return np.asarray(start)[:, None] - np.asarray(slopes)[:, None] * (x - X[0])
 
 
-def test_straight_lines_are_extended():
-    curves = LogCurves(X, straight([0.05, 0.1, 0.2], [1.5, 1.6, 1.7]))
-    np.testing.assert_allclose(extrapolate(curves.up_to(2), X[2], 0.6), [1.4, 1.4, 1.3], atol=2e-3)
+def test_straight_lines_are_extended_as_far_as_they_were_seen():
+    """Of what a slope has beyond the pool's mean, w^2 / (w^2 + 1) is kept after w doublings."""
+    curves = LogCurves(X, straight([0.05, 0.15, 0.1, 0.1], [1.5, 1.5, 0.5, 2.5]))
+    for points in (2, 3, 6):
+        w = points - 1
+        kept = w**2 / (w**2 + 1)
+        seen = curves.up_to(points)
+        beyond = seen.y[:, -1] - extrapolate(seen, seen.x[-1] + 1, 0.6)
+        np.testing.assert_allclose(beyond[1] - beyond[0], kept * 0.1, rtol=0.05)
+    np.testing.assert_allclose(extrapolate(curves.up_to(6), X[6], 0.6), curves.y[:, 6], atol=6e-3)
 
 
-def test_a_fall_too_steep_to_last_is_not_extended():
-    """Learning the form of a task: from 3.0 to 0.2 in two doublings, then level; the flat rival stays flat."""
-    y = np.log([[3.0, 0.6, 0.2], [0.2, 0.19, 0.185]])
-    learned, flat = extrapolate(LogCurves(X[:3], y), X[2] + 5, 0.6)
-    assert learned > np.log(0.2) - 5 * 0.2 - 0.5
-    assert flat < np.log(0.185)
+LEARNS = np.log([[3.0, 0.6, 0.2, 0.19, 0.18, 0.17, 0.16], [0.2, 0.19, 0.185, 0.18, 0.175, 0.17, 0.165]])
+"""A model that learns the form of a task, and one that knew it."""
+
+
+def test_a_model_learning_the_form_falls_on_to_the_pool_and_not_beyond():
+    curves = LogCurves(X, LEARNS)
+    early, flat = LensLLM().points(curves.up_to(2), X[6:])[:, 0]
+    assert early == pytest.approx(flat)
+    assert extrapolate(curves.up_to(2), X[6], 0.6)[0] < flat - 5
+
+
+@pytest.mark.parametrize(("points", "held"), [(3, True), (5, True), (6, False)])
+def test_it_is_held_at_the_pool_until_measured_over_three_doublings_more(points, held):
+    """Its slopes since are the steeper ones, so that it would pass."""
+    curves = LogCurves(X, LEARNS - 0.05 * np.outer([1, 0], np.maximum(X - X[2], 0))).up_to(points)
+    learned, flat = LensLLM().points(curves, X[-1:] + 4)[:, 0]
+    assert (learned >= flat) == held
+
+
+def test_falls_while_learning_the_form_are_not_part_of_the_slope():
+    """The slope is that of the three points after it: the same forecast whatever the height it came from."""
+    at = X[-1] + 2
+    steep, steeper = (LogCurves(X, LEARNS + np.array([[up, up, 0, 0, 0, 0, 0], [0] * 7])) for up in (0.0, 1.0))
+    assert extrapolate(steep, at, 0.6)[0] == pytest.approx(extrapolate(steeper, at, 0.6)[0], abs=0.03)
+    assert extrapolate(steep, at, 0.6)[0] == pytest.approx(LEARNS[0, -1] - 2 * 0.065, abs=0.05)
+
+
+def test_the_way_back_from_a_single_high_reading_is_no_learning_of_form():
+    y = straight([0.05, 0.06, 0.07], [1.0, 1.1, 1.2])
+    y[0, 3] += 0.6
+    slopes = Slopes.of(LogCurves(X, y))
+    np.testing.assert_array_equal(slopes.settled().value, slopes.value)
+    y[0, 4:] -= 0.8
+    np.testing.assert_array_equal(np.isfinite(Slopes.of(LogCurves(X, y)).settled().value[0]), [False] * 4 + [True] * 2)
 
 
 def test_parallel_curves_with_growing_slopes_are_followed():

@@ -92,11 +92,13 @@ def test_the_prior_moves_no_mean_and_fades_with_rungs():
 
 
 def test_a_kernel_curve_stands_before_the_measured_points():
-    losses = np.array([[4.0, 3.0], [2.0, 1.8], [6.0, np.nan]])
+    losses = np.array([[4.0, 3.6], [2.0, 1.8], [6.0, np.nan]])
     features = FEATURES.assign(zero_shot=[2.0, 2.0, 6.0], kernel_4=1.0)
     made = with_kernel_curve(Curves(("a", "b", "c"), np.array([0.0, 16.0]), losses, features))
     np.testing.assert_array_equal(made.sizes, [0, 8, 16])
-    np.testing.assert_allclose(made.losses, [[4.0, 4.0, 3.0], [2.0, 1.0, 1.8], [6.0, 3.0, np.nan]])
+    np.testing.assert_allclose(
+        made.losses, [[4.0, 4.0, 3.6], [2.0, np.nan, 1.8], [6.0, 3.0, np.nan]]
+    )  # b: too far apart
     alone = with_kernel_curve(Curves(("a", "b", "c"), np.array([0.0]), losses[:, :1], features))
     np.testing.assert_array_equal(alone.sizes, [0, 8, 32])
     forecast = LensLLMKernel().forecast(Curves(("a", "b"), np.array([0.0]), losses[:2, :1], features), 6400)

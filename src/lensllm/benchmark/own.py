@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lensllm.benchmark import cost, metrics
+from lensllm.benchmark.calibration import Case, calibrate, past_errors
 from lensllm.benchmark.own_curves import own_curves, seed_noise
-from lensllm.benchmark.published import part_of, rivals_of
+from lensllm.benchmark.published import cases_of, load, part_of, rivals_of
 from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
@@ -29,6 +30,7 @@ from lensllm.selectors import (
     VanillaLawSelector,
     ZeroShot,
 )
+from lensllm.selectors.lensllm import ErrorScale
 
 BUDGETS = (8, 16, 32, 64)
 POOLS = 40
@@ -89,6 +91,7 @@ def run(
     if all(set(KERNEL_FEATURES) <= set(curves.features) for curves in data.values()):
         methods |= probe_selectors()
     made = {name: forecasts(name, selector, data) for name, selector in methods.items()}
+    sure = made["lensllm"] if report else left_out(data)
     scores = {name: score(found, data) for name, found in made.items()}
     result = {
         "tasks": list(data),
@@ -98,9 +101,14 @@ def run(
         "methods": {name: summary(table) for name, table in scores.items()},
         "whole_pool": {name: summary(table[table["pool"] == 0]) for name, table in scores.items()},
         "against": {rival: difference(scores["lensllm"], scores[rival]) for rival in RIVALS},
-        "calibration": calibration(made["lensllm"], made["sub_tuning"], data),
+        "calibration": calibration(sure, made["sub_tuning"], data),
         "cost": cost.run_own(config, report=report),
     }
+    if not report:
+        result["error_scales"] = {
+            name: {"sd": scale.sd, "inflation": scale.inflation}
+            for name, scale in zip(("common", "own"), error_scales(data), strict=True)
+        }
     if "lensllm_kernel" in scores:
         result["kernel"] = difference(scores["lensllm_kernel"], scores["lensllm"])
     result = json.loads(json.dumps(result), parse_constant=lambda _: None)
@@ -111,6 +119,31 @@ def run(
 
         write(result, made["lensllm"], data, Path(docs))
     return result
+
+
+def error_scales(data: dict[str, Curves], without: str = "") -> tuple[ErrorScale, ErrorScale]:
+    """Common and own error scale from these tasks and the published ones, all with the same weight.
+
+    With all design tasks they are the default's (`lensllm.selectors.lensllm`); `without` leaves a task out.
+    """
+    published, plain = load(), LensLLM()
+    rest = {task: curves for task, curves in data.items() if task != without}
+    cases = cases_of(published, plain) + [
+        Case(task, plain.parts(curves.up_to(curves.sizes[-1] / budget), curves.sizes[-1]), np.log(curves.losses[:, -1]))
+        for task, curves in rest.items()
+        for budget in BUDGETS
+    ]
+    past = {task: past_errors(curves, plain) for task, curves in (published | rest).items()}
+    return calibrate(list(past), past, cases)
+
+
+def left_out(data: dict[str, Curves]) -> dict[Key, Forecast]:
+    """The default's forecasts, each task with error scales from all other tasks."""
+    made: dict[Key, Forecast] = {}
+    for task, curves in data.items():
+        common, own = error_scales(data, without=task)
+        made |= forecasts("lensllm", LensLLM(common=common, own=own), {task: curves})
+    return made
 
 
 def pools(count: int) -> list[np.ndarray]:

@@ -55,7 +55,9 @@ def text(result: dict[str, Any], data: dict[str, Curves]) -> str:
         "Standard deviation of the log loss between two seeds (subset and training order), and the spread of the final "
         "losses that a choice is about:",
         _noise(result["seed_noise"], data),
-        "Calibration of the default as it is released:",
+        "Calibration of the default as it is released:"
+        if split == "report"
+        else "Calibration of the default, each task with error scales from the other design and the published tasks:",
         _calibration(result["calibration"]),
         *(f"![{said}](figures/{name}_{split}.svg)\n\n{said}" for name, said in FIGURES.items()),
     ]

@@ -10,7 +10,7 @@ from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
 from lensllm.selectors.base import Selector, check
 from lensllm.selectors.fitted_laws import FittedLaws
-from lensllm.selectors.growth import LogCurves, Slopes, extrapolate
+from lensllm.selectors.growth import LogCurves, Slopes, extrapolate, no_further_than_the_pool
 
 ORIGINS = 4
 LEAST_POINTS = 3
@@ -119,7 +119,7 @@ class LensLLM(Selector):
         logs = LogCurves.of(curves)
         x = float(np.log2(target_size))
         ahead = np.maximum(x - logs.last[0], 0)
-        return Parts(self.points(logs, np.array([x]))[:, 0], ahead, Slopes.of(logs).any, self._hindcast(logs))
+        return Parts(self.points(logs, np.array([x]))[:, 0], ahead, Slopes.of(logs).settled().any, self._hindcast(logs))
 
     def sample(self, parts: Parts) -> Floats:
         """Joint samples of the log losses, shape (draws, K)."""
@@ -135,11 +135,14 @@ class LensLLM(Selector):
     def points(self, logs: LogCurves, x: Floats) -> Floats:
         """Log losses at each x, shape (K, len(x))."""
         slopes = extrapolate(logs, x, self.lag_weight)
-        if self.law_weight == 0 or not logs.x.size:
+        if not logs.x.size:
             return slopes
-        fitted = self._laws.log_losses(logs.x, logs.y, x)
-        mixed = np.isfinite(fitted) & (x > logs.last[0][:, None])
-        return np.where(mixed, (1 - self.law_weight) * slopes + self.law_weight * fitted, slopes)
+        mixed = slopes
+        if self.law_weight > 0:
+            fitted = self._laws.log_losses(logs.x, logs.y, x)
+            ahead = np.isfinite(fitted) & (x > logs.last[0][:, None])
+            mixed = np.where(ahead, (1 - self.law_weight) * slopes + self.law_weight * fitted, slopes)
+        return no_further_than_the_pool(mixed, logs, x)
 
     def _hindcast(self, logs: LogCurves) -> Hindcast:
         """Errors of the same forecast made earlier: each of the last four sizes with three before it is an origin."""
@@ -149,7 +152,7 @@ class LensLLM(Selector):
         origins = 0
         for columns in range(max(LEAST_POINTS, logs.x.size - ORIGINS), logs.x.size):
             past = logs.up_to(columns)
-            sloped = np.isfinite(past.y).sum(axis=1) >= 2
+            sloped = Slopes.of(past).settled().any
             before = len(common)
             errors = self.points(past, logs.x[columns:]) - logs.y[:, columns:]
             for error, x in zip(errors.T, logs.x[columns:], strict=True):

@@ -8,6 +8,7 @@ from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.forecast import Forecast
 from lensllm.selectors.base import check
+from lensllm.selectors.growth import STEEPEST
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
 from lensllm.selectors.lensllm import LensLLM
 
@@ -20,7 +21,9 @@ class LensLLMKernel(LensLLM):
 
     They are the oldest points of a curve and weigh as little as such; how wrong they are is seen by the hindcasts that
     start from them and widens the forecast. A probe sees other examples than a test, so the curve is scaled to begin at
-    the measured zero-shot loss where there is one. Needs no fine-tuned point.
+    the measured zero-shot loss where there is one. Where it and the first rung are further apart than 0.2 of
+    log loss a doubling, either the model or its linearisation has yet to learn the form of the task, and the kernel
+    curve is left out. Needs no fine-tuned point.
 
     Raises:
         InputError: if the curves carry no feature `kernel_<d>` with d of 8 or more.
@@ -51,6 +54,10 @@ def with_kernel_curve(curves: Curves) -> Curves:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = curves.at(0) / curves.features["zero_shot"].to_numpy(float)
         losses = losses * np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1.0)[:, None]
+    if sizes and np.isfinite(first):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.log(losses[:, -1] / curves.at(first)) / np.log2(first / sizes[-1])
+        losses = np.where((abs(step) > STEEPEST)[:, None], np.nan, losses)
     at = np.concatenate([curves.sizes[measured], sizes])
     order = np.argsort(at)
     everything = np.column_stack([curves.losses[:, measured], losses])
