@@ -1,13 +1,14 @@
-"""Does the phase of a candidate tell how wrong its forecast will be? On the published curves.
+"""Does the phase of a candidate tell how wrong its forecast will be? On published curves and our own.
 
     python benchmarks/phases.py
 
-From every origin with four sizes or more, each of 30 models on FLAN, WMT19 and Gigaword has a probability of the power
-phase from what is seen so far, and the default selector forecasts 1, 3 and 5 doublings ahead. The own error (after
+From every origin with four sizes or more, each of 30 models on FLAN, WMT19 and Gigaword, and each of the zoo's models on
+the design tasks of the study that are complete, has a probability of the power phase from what is seen so far, and the
+default selector forecasts 1, 3 and 5 doublings ahead (5 on the published curves alone, which are longer). The own error (after
 taking out the mean over the models, over doublings^1.1 as the selector has it) is compared between models with
 P(power) below and above one half: as it is, and among models of the same origin. Would forecasts be better with wider
-intervals in the pre-power phase? Leave-one-task-out: the ratio of the two root mean squares on the other two tasks is
-the factor; what it adds to the mean log score (normal errors, one scale a task either way) of the third decides.
+intervals in the pre-power phase? Leave-one-task-out: the ratio of the two root mean squares on the other tasks is the
+factor; what it adds to the mean log score (normal errors, one scale a task either way) of the one left out decides.
 Writes benchmarks/results/phases.json.
 """
 
@@ -21,7 +22,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from lensllm.benchmark.published import TASKS, load
+from lensllm.benchmark.own_curves import own_curves
+from lensllm.benchmark.published import load
+from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Curves
 from lensllm.selectors import LensLLM
 from lensllm.selectors.growth import LogCurves
@@ -66,13 +69,14 @@ def ratio(table: pd.DataFrame) -> float:
 
 
 def main() -> None:
-    data = load()
-    table = pd.concat([errors(task, data[task]) for task in TASKS], ignore_index=True)
+    study = StudyConfig.read(Path(__file__).parent / "study" / "study.yaml")
+    data = load() | own_curves(study, study.design_tasks)
+    table = pd.concat([errors(task, curves) for task, curves in data.items()], ignore_index=True)
     result: dict[str, Any] = {"command": "python benchmarks/phases.py", "by_horizon": {}}
     for ahead in AHEAD:
         part = table[table.ahead == ahead]
         entry: dict[str, Any] = {"factor_all_tasks": ratio(part)}
-        for task in TASKS:
+        for task in part.task.unique():
             mine, others = part[part.task == task], part[part.task != task]
             factor = ratio(others)
             early = mine.p_power < HALF
