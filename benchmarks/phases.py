@@ -2,13 +2,13 @@
 
     python benchmarks/phases.py
 
-From every origin with four sizes or more, each of 30 models on FLAN, WMT19 and Gigaword, and each of the zoo's models on
-the design tasks of the study that are complete, has a probability of the power phase from what is seen so far, and the
-default selector forecasts 1, 3 and 5 doublings ahead (5 on the published curves alone, which are longer). The own error (after
-taking out the mean over the models, over doublings^1.1 as the selector has it) is compared between models with
-P(power) below and above one half: as it is, and among models of the same origin. Would forecasts be better with wider
-intervals in the pre-power phase? Leave-one-task-out: the ratio of the two root mean squares on the other tasks is the
-factor; what it adds to the mean log score (normal errors, one scale a task either way) of the one left out decides.
+From every origin with four sizes or more, each of 30 models on FLAN, WMT19 and Gigaword, and each of the zoo's models
+on the design tasks of the study that are complete, has a probability of the power phase from what is seen so far, and
+the default selector forecasts 1, 3 and 5 doublings ahead (5 on the published curves alone, which are longer). The own
+error (after taking out the mean over the models, over doublings^1.1 as the selector has it) is compared between models
+with P(power) below and above one half: as it is, and among models of the same origin. Would forecasts be better with
+wider intervals in the pre-power phase? Leave-one-task-out: the ratio of the two root mean squares on the other tasks is
+the factor; what it adds to the mean log score (normal errors, one scale a task either way) of the one left out decides.
 Writes benchmarks/results/phases.json.
 """
 
@@ -92,7 +92,7 @@ def main() -> None:
                 "spearman_within_origins": float(np.nanmean(within)),
             }
         result["by_horizon"][str(ahead)] = entry
-    last = {task: phases(data[task]) for task in TASKS}
+    last = {task: phases(data[task]) for task in data}
     result["at_the_end"] = {
         task: {name: sum(p.phase == name for p in found) for name in ("power", "unclear", "pre-power", "unknown")}
         | {

@@ -53,8 +53,16 @@ def test_falls_while_learning_the_form_are_not_part_of_the_slope():
     assert extrapolate(steep, at, 0.6)[0] == pytest.approx(LEARNS[0, -1] - 2 * 0.065, abs=0.05)
 
 
+def test_a_leader_that_falls_steeply_is_followed():
+    """It learns nothing that the others knew before it."""
+    y = straight([0.3, 0.05, 0.06], [0.5, 1.0, 1.1])
+    curves = LogCurves(X, y)
+    np.testing.assert_array_equal(Slopes.of(curves).settled().value, Slopes.of(curves).value)
+    assert LensLLM().points(curves.up_to(5), X[6:])[0, 0] < y[0, 4] - 0.35
+
+
 def test_the_way_back_from_a_single_high_reading_is_no_learning_of_form():
-    y = straight([0.05, 0.06, 0.07], [1.0, 1.1, 1.2])
+    y = straight([0.05, 0.06, 0.07], [1.3, 1.1, 1.2])
     y[0, 3] += 0.6
     slopes = Slopes.of(LogCurves(X, y))
     np.testing.assert_array_equal(slopes.settled().value, slopes.value)

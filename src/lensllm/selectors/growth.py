@@ -6,7 +6,7 @@ need not be measured at the same sizes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -66,12 +66,14 @@ class LogCurves:
 class Slopes:
     """Falls of y per doubling between neighbouring measured points, shape (K, S - 1), in the later point's column.
 
-    `at` is where each lies on x (the middle of the step) and `width` how many doublings the step spans.
+    `at` is where each lies on x (the middle of the step), `width` how many doublings the step spans, and `behind`
+    whether it began in the worse half of the pool.
     """
 
     value: Floats
     at: Floats
     width: Floats
+    behind: NDArray[np.bool_]
 
     @classmethod
     def of(cls, curves: LogCurves) -> Slopes:
@@ -84,19 +86,24 @@ class Slopes:
         width = np.where(known, x_after - x_before, np.nan)
         value = (before - curves.y[:, 1:]) / width
         at = np.where(known, (x_after + x_before) / 2, np.nan)
-        return cls(value, at, width)
+        start = curves.start_levels[:, :-1]
+        middle = [np.median(level[np.isfinite(level)]) if np.isfinite(level).any() else 0.0 for level in start.T]
+        return cls(value, at, width, start >= np.array(middle)[None])
 
     def settled(self) -> Slopes:
-        """Without the falls of more than 0.2 a doubling and all before them: NaN.
+        """Without the falls by which a candidate learned the form of the task, and all before them: NaN.
 
-        Steeper than that (L ~ D^-0.29) falls a model that is still learning the form of a task, its labels say; what it
-        did until then says nothing of what comes after (docs/decisions.md). A fall is measured from the lowest loss so
-        far, so that the way back from a single high reading is none.
+        That is a fall of more than 0.2 a doubling (L ~ D^-0.29) by a model in the worse half of the pool: it learns
+        what the others know already, the task's labels say, and what it did until then says nothing of what comes after
+        (docs/decisions.md). A fall is measured from the lowest loss so far, so that the way back from a single high
+        reading is none.
         """
         fallen = np.nancumsum(self.value * self.width, axis=1)
         lowest = np.maximum.accumulate(np.pad(fallen, ((0, 0), (1, 0))), axis=1)[:, :-1]
-        later = (fallen - lowest > STEEPEST * self.width)[:, ::-1].cumsum(axis=1)[:, ::-1] == 0
-        return Slopes(*(np.where(later, part, np.nan) for part in (self.value, self.at, self.width)))
+        learning = self.behind & (fallen - lowest > STEEPEST * self.width)
+        later = learning[:, ::-1].cumsum(axis=1)[:, ::-1] == 0
+        value, at, width = (np.where(later, part, np.nan) for part in (self.value, self.at, self.width))
+        return Slopes(value, at, width, self.behind)
 
     def clipped(self) -> Slopes:
         """Slopes within 3 pooled robust standard deviations of their running median of five.
@@ -114,7 +121,7 @@ class Slopes:
         spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
         if spread == 0:
             return self
-        return Slopes(np.clip(self.value, median - CLIP * spread, median + CLIP * spread), self.at, self.width)
+        return replace(self, value=np.clip(self.value, median - CLIP * spread, median + CLIP * spread))
 
     @property
     def doublings(self) -> Floats:
