@@ -66,14 +66,14 @@ class LogCurves:
 class Slopes:
     """Falls of y per doubling between neighbouring measured points, shape (K, S - 1), in the later point's column.
 
-    `at` is where each lies on x (the middle of the step), `width` how many doublings the step spans, and `behind`
-    whether it began in the worse half of the pool.
+    `at` is where each lies on x (the middle of the step), `width` how many doublings the step spans, and `gained` how
+    much of the fall is gained on the best of those measured at both points, 0 for the best itself.
     """
 
     value: Floats
     at: Floats
     width: Floats
-    behind: NDArray[np.bool_]
+    gained: Floats
 
     @classmethod
     def of(cls, curves: LogCurves) -> Slopes:
@@ -86,32 +86,42 @@ class Slopes:
         width = np.where(known, x_after - x_before, np.nan)
         value = (before - curves.y[:, 1:]) / width
         at = np.where(known, (x_after + x_before) / 2, np.nan)
-        start = curves.start_levels[:, :-1]
-        middle = [np.median(level[np.isfinite(level)]) if np.isfinite(level).any() else 0.0 for level in start.T]
-        return cls(value, at, width, start >= np.array(middle)[None])
+        gained = np.where(known, 0.0, np.nan)
+        for after in range(1, curves.x.size):
+            for start in np.unique(newest[known[:, after - 1], after - 1]):
+                rows = known[:, after - 1] & (newest[:, after - 1] == start)
+                both = measured[:, start] & measured[:, after]
+                leader = int(np.where(both, curves.y[:, start], np.inf).argmin())
+                lead = (
+                    value[rows, after - 1]
+                    - (curves.y[leader, start] - curves.y[leader, after]) / width[rows, after - 1]
+                )
+                gained[rows, after - 1] = np.where(before[rows, after - 1] > curves.y[leader, start], lead, 0.0)
+        return cls(value, at, width, gained)
 
     def settled(self) -> Slopes:
         """Without the falls by which a candidate learned the form of the task, and all before them: NaN.
 
-        That is a fall of more than 0.2 a doubling (L ~ D^-0.29) by a model in the worse half of the pool: it learns
-        what the others know already, the task's labels say, and what it did until then says nothing of what comes after
-        (docs/decisions.md). A fall is measured from the lowest loss so far, so that the way back from a single high
-        reading is none.
+        Such is a fall that gains more than 0.2 a doubling (D^-0.29) on the best of the pool: the candidate learns what
+        others know already, the task's labels say, and what it did until then says nothing of what comes after
+        (docs/decisions.md). Gains count from the nearest it has been to the best, so that the way back from a single
+        high reading is none.
         """
-        fallen = np.nancumsum(self.value * self.width, axis=1)
-        lowest = np.maximum.accumulate(np.pad(fallen, ((0, 0), (1, 0))), axis=1)[:, :-1]
-        learning = self.behind & (fallen - lowest > STEEPEST * self.width)
+        total = np.nancumsum(self.gained * self.width, axis=1)
+        most = np.maximum.accumulate(np.pad(total, ((0, 0), (1, 0))), axis=1)[:, :-1]
+        learning = total - most > STEEPEST * self.width
         later = learning[:, ::-1].cumsum(axis=1)[:, ::-1] == 0
-        value, at, width = (np.where(later, part, np.nan) for part in (self.value, self.at, self.width))
-        return Slopes(value, at, width, self.behind)
+        return Slopes(*(np.where(later, part, np.nan) for part in (self.value, self.at, self.width, self.gained)))
 
     def clipped(self) -> Slopes:
-        """Slopes within 3 pooled robust standard deviations of their running median of five.
+        """Slopes within 3 pooled robust standard deviations of their running median of five, and none above 0.2.
 
-        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all.
+        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. A fall of
+        more than 0.2 a doubling is followed, but not expected to last.
         """
+        limited = np.minimum(self.value, STEEPEST)
         if self.value.shape[1] < 3:
-            return self
+            return replace(self, value=limited)
         padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
         windows = np.sort([padded[:, i : i + self.value.shape[1]] for i in range(5)], axis=0)  # NaN go last
         count = np.isfinite(windows).sum(axis=0)[None]
@@ -119,9 +129,9 @@ class Slopes:
         median = (np.take_along_axis(windows, low, 0) + np.take_along_axis(windows, high, 0))[0] / 2
         off = np.abs(self.value - median)
         spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
-        if spread == 0:
-            return self
-        return replace(self, value=np.clip(self.value, median - CLIP * spread, median + CLIP * spread))
+        if spread > 0:
+            limited = np.minimum(np.clip(self.value, median - CLIP * spread, median + CLIP * spread), STEEPEST)
+        return replace(self, value=limited)
 
     @property
     def doublings(self) -> Floats:
@@ -274,7 +284,7 @@ def no_further_than_the_pool(forecast: Floats, curves: LogCurves, x: Floats) -> 
     known = ~learning & np.isfinite(forecast).all(axis=1)
     if not known.any():
         return forecast
-    held = np.maximum(forecast, np.median(forecast[known], axis=0))
+    held = np.maximum(forecast, np.minimum(np.median(forecast[known], axis=0), curves.last[1][:, None]))
     return np.where(learning[:, None] & (x > curves.last[0][:, None]), held, forecast)
 
 
