@@ -22,7 +22,7 @@ FURTHEST = 50.0  # of log loss from the last point, so that no forecast over- or
 PRIOR_SLOPE = 0.05
 STEEPEST = 0.2
 SETTLED = 2.5
-NOISE_TO_SPREAD = 1.0
+NOISE_TO_SPREAD = 2.0
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,10 @@ class Slopes:
 
     @property
     def persistence(self) -> Floats:
-        """Share of a candidate's own slope that is expected to last: w^2 / (w^2 + 1) after w doublings, shape (K,).
+        """Share of a candidate's own slope that is expected to last: w^2 / (w^2 + 2) after w doublings, shape (K,).
 
-        The reliability of a slope between two readings w doublings apart: var / (var + 2 sd^2 / w^2), with a standard
-        deviation sd = 0.014 of the log loss between seeds and of 0.02 of the true slopes between candidates.
+        The reliability of a slope between two readings w doublings apart: var / (var + 2 sd^2 / w^2), where the log
+        loss differs as much between seeds (sd) as true slopes do between candidates, both about 0.02.
         """
         return np.asarray(self.doublings**2 / (self.doublings**2 + NOISE_TO_SPREAD))
 
