@@ -46,6 +46,10 @@ def test_the_start_takes_three_rungs_or_two_if_the_budget_has_no_more():
     assert policy.start_rungs(State(curves, costs, budget=three)) == 3
     assert policy.start_rungs(State(curves, costs, budget=(two + three) / 2)) == 2
     assert ExpectedRegret(start_part=10.0).start_rungs(State(curves, costs)) == RUNGS.size
+    for rungs, beside, start in ((0, 0.1, 2), (1, 0.1, 2), (1, 0.0, 3)):
+        climbed = curves.showing(np.arange(RUNGS.size) < rungs)
+        spent = costs[:, :rungs].sum() + beside
+        assert policy.start_rungs(State(climbed, costs, spent, budget=three + 0.09)) == start
 
 
 def test_a_candidate_without_a_chance_is_dropped_and_comes_back():
