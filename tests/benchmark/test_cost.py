@@ -8,6 +8,7 @@ from lensllm.benchmark import cost
 from lensllm.benchmark.cost_page import tables
 from lensllm.benchmark.published import TARGET
 from lensllm.benchmark.study import COLUMNS, StudyConfig
+from lensllm.benchmark.subsets import random_subsets
 from lensllm.curves import Curves
 from lensllm.search.successive_halving import SuccessiveHalving
 
@@ -83,8 +84,9 @@ def test_reliability_counts_what_was_said_against_what_was():
 
 
 def test_subsets_are_the_same_every_time():
-    first, again = (cost.random_subsets(30, 20, 5) for _ in range(2))
+    first, again = (random_subsets(30, 20, 5, seed=0) for _ in range(2))
     assert all((a == b).all() and len(set(a)) == 20 for a, b in zip(first, again, strict=True))
+    assert random_subsets(13, 8, 2, seed=0)[1].tolist() == [3, 4, 5, 6, 7, 8, 9, 11]
 
 
 def test_the_page_shows_every_policy(pools):

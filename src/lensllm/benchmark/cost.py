@@ -20,6 +20,7 @@ from lensllm.benchmark.calibration import calibrate, past_errors
 from lensllm.benchmark.own_curves import own_curves, read_runs
 from lensllm.benchmark.published import TASKS, cases_of, load
 from lensllm.benchmark.study import StudyConfig
+from lensllm.benchmark.subsets import random_subsets
 from lensllm.curves import Curves, Floats
 from lensllm.errors import InputError
 from lensllm.forecast import Forecast
@@ -32,6 +33,7 @@ from lensllm.search.replay import replay
 from lensllm.search.successive_halving import SuccessiveHalving
 from lensllm.selectors import AcceptThenStop, LensLLM
 from lensllm.selectors.base import PointSelector
+from lensllm.selectors.fitted_laws import FittedLaws
 
 SEED = 0
 SUBSETS = 100
@@ -76,19 +78,13 @@ class Pool:
         return curves, self.costs[rows] / self.costs[rows, -1].sum(), curves.losses[:, -1]
 
 
-def random_subsets(candidates: int, models: int, count: int, seed: int = SEED) -> list[np.ndarray]:
-    """Sorted rows of `count` random subsets."""
-    rng = np.random.default_rng(seed)
-    return [np.sort(rng.choice(candidates, models, replace=False)) for _ in range(count)]
-
-
 def published_pools(subsets: int = SUBSETS) -> dict[str, Pool]:
     """The published tasks; a run costs its number of examples, all models alike, and is trained separately."""
     pools = {}
     for task, curves in load().items():
         tuned = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:])
         costs = np.broadcast_to(tuned.sizes, tuned.losses.shape)
-        pools[task] = Pool(tuned, costs, random_subsets(len(curves.candidates), MODELS["published"], subsets))
+        pools[task] = Pool(tuned, costs, random_subsets(len(curves.candidates), MODELS["published"], subsets, SEED))
     return pools
 
 
@@ -106,7 +102,7 @@ def own_pools(study: StudyConfig, tasks: list[str], subsets: int = SUBSETS) -> d
         costs[:, 1] += costs[:, 0]
         plain = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:])
         few = min(MODELS["own"], len(curves.candidates) - 1)
-        pools[task] = Pool(plain, costs[:, 1:], random_subsets(len(curves.candidates), few, subsets))
+        pools[task] = Pool(plain, costs[:, 1:], random_subsets(len(curves.candidates), few, subsets, SEED))
     return pools
 
 
@@ -397,15 +393,15 @@ def decision_time() -> list[dict[str, float]]:
 def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], LensLLM]:
     """The default selector with error scales from every set of one or two of the published tasks."""
     data = load()
-    plain = LensLLM()
+    laws = FittedLaws()
+    plain = LensLLM(laws=laws)
     past = {task: past_errors(data[task], plain) for task in tasks}
     cases = cases_of(data, plain)
     sets = {frozenset(t for t in tasks if t not in (a, b)) for a in tasks for b in tasks}
     made = {}
     for known in sets:
         common, own = calibrate(sorted(known), past, [case for case in cases if case.task in known])
-        made[known] = LensLLM(common=common, own=own)
-        made[known]._laws = plain._laws
+        made[known] = LensLLM(common=common, own=own, laws=laws)
     return made
 
 
