@@ -66,6 +66,14 @@ class Curves:
         object.__setattr__(known, "losses", np.where(seen, self.losses, np.nan))
         return known
 
+    def measured(self) -> Curves:
+        """The same curves without the sizes at which no candidate was measured."""
+        some = np.isfinite(self.losses).any(axis=0)
+        known = copy(self)
+        object.__setattr__(known, "sizes", self.sizes[some])
+        object.__setattr__(known, "losses", self.losses[:, some])
+        return known
+
     def of(self, candidates: Sequence[str]) -> Curves:
         """The curves of these candidates, in this order."""
         rows = [self.candidates.index(name) for name in candidates]

@@ -7,6 +7,7 @@ from lensllm.curves import Curves
 from lensllm.search.policy import State
 from lensllm.search.regret import Belief, ExpectedRegret
 from lensllm.search.replay import replay
+from lensllm.selectors.lensllm import READING_SD
 from search.cases import RUNGS, known_curves
 
 
@@ -50,6 +51,20 @@ def test_the_start_takes_three_rungs_or_two_if_the_budget_has_no_more():
         climbed = curves.showing(np.arange(RUNGS.size) < rungs)
         spent = costs[:, :rungs].sum() + beside
         assert policy.start_rungs(State(climbed, costs, spent, budget=three + 0.09)) == start
+
+
+def test_the_belief_is_the_forecast_of_what_was_measured():
+    """Sizes still to be measured change nothing: how wrong earlier forecasts were counts from the start."""
+    for noise in (0.0, 0.03):
+        curves, costs = known_curves(0, noise=noise)
+        policy, seen = ExpectedRegret(), np.broadcast_to(np.arange(RUNGS.size) < 5, curves.losses.shape)
+        belief = policy.believe(State(curves.showing(seen), costs))
+        parts = policy.selector.parts(curves.up_to(RUNGS[4]), RUNGS[-1])
+        assert parts.hindcast.origins == 2
+        drawn = policy.selector.own.draw(parts.hindcast.own, 2 * 5 / 6, 1000, np.random.default_rng(0))
+        own = np.median(drawn) * np.log2(RUNGS[-1] / RUNGS[4]) ** policy.selector.own.exponent
+        np.testing.assert_allclose(belief.mean, parts.mean)
+        np.testing.assert_allclose(belief.sd, np.hypot(own, READING_SD))
 
 
 def test_a_candidate_without_a_chance_is_dropped_and_comes_back():
