@@ -67,7 +67,7 @@ class Curves:
 
     def measured(self) -> Curves:
         """The same curves without the sizes at which no candidate was measured."""
-        return self._at(np.isfinite(self.losses).any(axis=0))
+        return self._at(np.asarray(np.isfinite(self.losses).any(axis=0)))
 
     def _at(self, columns: NDArray[np.bool_]) -> Curves:
         known = copy(self)

@@ -122,8 +122,8 @@ def one_pass(bench: Bench, sizes: Sequence[int], learning_rate: float, form: One
     double, training costs about (trunk_epochs / epochs + 2 cool_down) times that of the last rung alone, where separate
     runs cost twice the last.
 
-    As with separate runs a rung whose validation loss is not below the best before is trained once more at a lower
-    rate, from the rung before on, and the better of the two is kept from there.
+    As with separate runs a rung whose validation loss is not below that of the rung before is trained once more at a
+    lower rate, from the rung before on, and the better of the two is kept from there.
 
     Args:
         bench: the candidate and the task.
@@ -137,13 +137,13 @@ def one_pass(bench: Bench, sizes: Sequence[int], learning_rate: float, form: One
     form = form or OnePass()
     trunk = Trunk(bench)
     runs: list[Run] = []
-    least = math.inf
+    to_beat = math.inf
     for before, examples in pairwise([0, *sizes]):
         rung = _Rung(bench, form, trunk, before, examples)
-        runs.append(rung.run(learning_rate, least))
+        runs.append(rung.run(learning_rate, to_beat))
         if runs[-1].status != "done":
             break
-        learning_rate, least = runs[-1].learning_rate, min(least, runs[-1].validation)
+        learning_rate, to_beat = runs[-1].learning_rate, runs[-1].validation
     return runs
 
 
