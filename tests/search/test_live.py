@@ -141,6 +141,14 @@ def test_a_failed_probe_is_charged_what_it_should_have_taken(task, candidates, t
     assert search.decision.stopped
 
 
+def test_a_kernel_alone_makes_no_choice(task, candidates, tmp_path):
+    """The kernel forecasts also what could not be trained, which is never chosen."""
+    search, _ = search_in(tmp_path, task, candidates, failing={(NAMES[3], 50)}, kernel=True)
+    state = search._ledger.state
+    assert np.isfinite(LensLLMKernel().forecast(state.curves, 6400).mean).all()
+    assert np.isfinite(search._policy.believe(state).mean).tolist() == [True, True, True, False]
+
+
 def test_a_budget_too_small_for_the_probes_is_refused_before_they_are_made(task, candidates, tmp_path):
     """The named budget is enough; probes that then take more than foreseen can still end it, with all kept."""
     with pytest.raises(InputError, match=r"does not reach the probe and two sizes of every candidate") as caught:

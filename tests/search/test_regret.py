@@ -55,16 +55,17 @@ def test_the_start_takes_three_rungs_or_two_if_the_budget_has_no_more():
 
 def test_the_belief_is_the_forecast_of_what_was_measured():
     """Sizes still to be measured change nothing: how wrong earlier forecasts were counts from the start."""
-    for noise in (0.0, 0.03):
-        curves, costs = known_curves(0, noise=noise)
-        policy, seen = ExpectedRegret(), np.broadcast_to(np.arange(RUNGS.size) < 5, curves.losses.shape)
-        belief = policy.believe(State(curves.showing(seen), costs))
-        parts = policy.selector.parts(curves.up_to(RUNGS[4]), RUNGS[-1])
-        assert parts.hindcast.origins == 2
-        drawn = policy.selector.own.draw(parts.hindcast.own, 2 * 5 / 6, 1000, np.random.default_rng(0))
-        own = np.median(drawn) * np.log2(RUNGS[-1] / RUNGS[4]) ** policy.selector.own.exponent
-        np.testing.assert_allclose(belief.mean, parts.mean)
-        np.testing.assert_allclose(belief.sd, np.hypot(own, READING_SD))
+    sizes, rng = 50.0 * 2 ** np.arange(11), np.random.default_rng(0)
+    losses = 3 * sizes ** -rng.uniform(0.05, 0.1, (6, 1)) * np.exp(0.03 * rng.standard_normal((6, sizes.size)))
+    curves = Curves(tuple("abcdef"), sizes, losses)
+    policy, seen = ExpectedRegret(), np.broadcast_to(np.arange(sizes.size) < 5, losses.shape)
+    belief = policy.believe(State(curves.showing(seen), np.ones(losses.shape)))
+    parts = policy.selector.parts(curves.up_to(sizes[4]), sizes[-1])
+    assert parts.hindcast.origins == 2
+    drawn = policy.selector.own.draw(parts.hindcast.own, 2 * 5 / 6, 1000, np.random.default_rng(0))
+    own = np.median(drawn) * np.log2(sizes[-1] / sizes[4]) ** policy.selector.own.exponent
+    np.testing.assert_allclose(belief.mean, parts.mean)
+    np.testing.assert_allclose(belief.sd, np.hypot(own, READING_SD))
 
 
 def test_a_candidate_without_a_chance_is_dropped_and_comes_back():
