@@ -3,9 +3,10 @@
     python benchmarks/one_pass.py [TABLE]
 
 Every candidate's ladder of 50 to 1,600 examples is made from one training run; the separate runs, and the truth at
-6,400 examples, are those of the study (TABLE, benchmarks/study/runs.csv) where it trained at the same learning rate, or
-made here. All runs of a candidate have the rate chosen at 50 examples, so that the two differ in the ladder alone.
-Written to benchmarks/results/one_pass.json after every candidate; what it holds is not made again. One thread.
+6,400 examples, are those of the study (TABLE, benchmarks/study/runs.csv), or made here. Both ladders begin at the rate
+that the separate run chose at 50 examples, and both train a rung once more at 0.3 of its rate where its validation
+loss is not below that of the rung before. Written to benchmarks/results/one_pass.json after every ladder; what it holds
+is not made again, unless it was made under another protocol. One thread.
 """
 
 from __future__ import annotations
@@ -47,31 +48,33 @@ MODELS = [
 ]
 SIZES = [50, 100, 200, 400, 800, 1600]
 FULL = 6400
-PROTOCOL = Protocol(max_test_examples=1000, learning_rate_backoff=1.0)
-KEPT = ["examples", "nats_per_byte", "learning_rate", "flops", "test_flops"]
+PROTOCOL = Protocol(max_test_examples=1000)
+KEPT = ["examples", "nats_per_byte", "validation", "learning_rate", "flops", "test_flops"]
 Rows = list[dict[str, Any]]
 
 
 def studied(table: Path, task: str, model: str) -> Rows:
-    """The study's runs of a candidate at seed 0, from 50 examples on, as long as it kept its first learning rate."""
+    """The study's runs of a candidate at seed 0, from 50 examples on."""
     if not table.is_file():
         return []
     runs = pd.read_csv(table)
     mine = runs[(runs.task == task) & (runs.candidate == model) & (runs.seed == 0) & runs.examples.isin([*SIZES, FULL])]
-    mine = mine[mine.learning_rate == mine.sort_values("examples").learning_rate.iloc[0]] if len(mine) else mine
-    return [{name: row[name] for name in KEPT} for row in mine.sort_values("examples").to_dict("records")]
+    rows = mine.sort_values("examples").to_dict("records")
+    return [{**{name: row[name] for name in KEPT}, "trainings": max(1, len(json.loads(row["trials"])))} for row in rows]
 
 
 def kept(run: Run) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in KEPT}
+    return {**{name: getattr(run, name) for name in KEPT}, "trainings": max(1, len(run.trials))}
 
 
 def separate(bench: Bench, known: Rows) -> Rows:
-    """The separate runs at every size and at 6,400 examples, those not known made here."""
+    """The separate runs at every size and at 6,400 examples, those not known made here, as `select` makes them."""
     rows = {row["examples"]: row for row in known}
-    for examples in [size for size in [*SIZES, FULL] if size not in rows]:
-        rate = rows[SIZES[0]]["learning_rate"] if rows else None
-        rows[examples] = kept(fine_tune(bench, examples, rate))
+    rate = to_beat = None
+    for examples in [*SIZES, FULL]:
+        if examples not in rows:
+            rows[examples] = kept(fine_tune(bench, examples, rate, to_beat))
+        rate, to_beat = rows[examples]["learning_rate"], rows[examples]["validation"]
     return [rows[examples] for examples in sorted(rows)]
 
 
@@ -88,25 +91,29 @@ def measure(results: dict[str, Any], table: Path) -> None:
                 runs = one_pass(bench, SIZES, entry["separate"][0]["learning_rate"])
                 entry["one_pass"] = [kept(run) for run in runs]
                 write(results)
-            change = np.log([a["nats_per_byte"] / b["nats_per_byte"] for a, b in pairs(entry)])
+            pairs = zip(entry["one_pass"], entry["separate"], strict=False)
+            change = np.log([a["nats_per_byte"] / b["nats_per_byte"] for a, b in pairs])
             print(task, model, np.round(change, 4), f"{costs(entry)['one_pass']:.2f}", flush=True)
 
 
-def pairs(entry: dict[str, Rows]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    return list(zip(entry["one_pass"], entry["separate"], strict=False))
-
-
 def costs(entry: dict[str, Rows]) -> dict[str, float]:
-    """FLOPs of training both ladders over those of training the last rung alone.
+    """FLOPs of training both ladders over those of training the last rung once.
 
-    A separate run of the first rung, whose FLOPs hold its learning-rate trials, is counted as half of the next.
+    Rungs that were trained twice count twice. Of the learning-rate trials of the separate first rung one counts.
     """
     spent = {
         kind: {row["examples"]: row["flops"] - row["test_flops"] for row in entry[kind] if row["examples"] in SIZES}
         for kind in ("one_pass", "separate")
     }
-    spent["separate"][SIZES[0]] = spent["separate"][SIZES[1]] / 2
-    return {kind: sum(rungs.values()) / spent["separate"][SIZES[-1]] for kind, rungs in spent.items()}
+    trainings = {row["examples"]: row["trainings"] for row in entry["separate"]}
+    spent["separate"][SIZES[0]] /= trainings[SIZES[0]]
+    once = spent["separate"][SIZES[-1]] / trainings[SIZES[-1]]
+    return {kind: sum(rungs.values()) / once for kind, rungs in spent.items()}
+
+
+def trained_again(entry: dict[str, Rows], kind: str) -> int:
+    """Number of rungs after the first that were trained once more at a lower rate."""
+    return sum(row["trainings"] - 1 for row in entry[kind] if row["examples"] in SIZES[1:])
 
 
 def curves(results: dict[str, Any], task: str, kind: str) -> Curves:
@@ -150,7 +157,8 @@ def summary(results: dict[str, Any], task: str) -> dict[str, Any]:
         rungs.append(row)
     each = [costs(entry) for entry in entries]
     cost = {kind: float(np.mean([c[kind] for c in each])) for kind in ("one_pass", "separate")}
-    return {"rungs": rungs, "training_flops_over_last_rung": cost}
+    again = {kind: sum(trained_again(entry, kind) for entry in entries) for kind in ("one_pass", "separate")}
+    return {"rungs": rungs, "training_flops_over_last_rung": cost, "rungs_trained_again": again}
 
 
 def write(results: dict[str, Any]) -> None:
@@ -161,8 +169,11 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    results: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"ladders": {}}
-    results |= {"command": "python benchmarks/one_pass.py", "form": asdict(OnePass())}
+    under = json.loads(json.dumps({"form": asdict(OnePass()), "protocol": asdict(PROTOCOL)}))
+    results: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    if {name: results.get(name) for name in under} != under:
+        results = {"ladders": {}}
+    results |= {"command": "python benchmarks/one_pass.py", **under}
     measure(results, Path(sys.argv[1]) if len(sys.argv) > 1 else TABLE)
     results["summary"] = {task: summary(results, task) for task in TASKS}
     write(results)

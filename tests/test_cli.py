@@ -137,6 +137,17 @@ def test_the_kernel_is_probed_charged_and_shown(model_folders, sums_file, tmp_pa
     assert "kernel" in run(capsys, "select", sums_file, *rest, "--kernel").splitlines()[1]
 
 
+def test_probes_are_paid_from_the_budget(model_folders, sums_file, tmp_path, capsys):
+    models = [model_folders[name] for name in ("gpt", "llama")]
+    rest = ["--models", *models, "--output-dir", tmp_path, "--budget", 300, "--workers", 1, *QUICK]
+    answer = json.loads(run(capsys, "select", sums_file, *rest, "--kernel", "--json"))
+    assert all(row["kernel"] for row in answer["ranking"] if "not" not in row["candidate"])
+    told = json.loads(run(capsys, "replay", tmp_path, "--json"))
+    assert told["rounds"][0]["probes"] == ["gpt", "llama"]
+    assert told["rounds"][-1]["spent"] == pytest.approx(answer["flops"])
+    assert "2 probes" in run(capsys, "replay", tmp_path)
+
+
 def test_settings_come_from_yaml_and_flags_win(model_folders, sums_file, tmp_path, capsys):
     out = tmp_path / "out"
     settings = {"models": [str(model_folders["gpt"])], "sizes": [50], "num_train_epochs": 1, "max_test_examples": 20}

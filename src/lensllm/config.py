@@ -31,7 +31,7 @@ class SelectConfig(BaseModel):
     )
     sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a search within a budget.")
     kernel: bool = Field(
-        False, description="Probe every model's kernel first, forecast with it, and charge it on top of the budget."
+        False, description="Probe every model's kernel first, paid from the budget, and forecast with it."
     )
     eval_file: str = Field("", description="Test examples; without it a fraction of the file is held out.")
     eval_fraction: float = Field(0.1, gt=0, lt=1, description="Part of the file held out for the test.")

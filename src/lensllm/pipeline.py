@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,14 +13,14 @@ from lensllm.config import SelectConfig
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.planning import Cost
-from lensllm.probes.record import EXAMPLES, Probe
+from lensllm.probes.record import Probe
 from lensllm.report import write_report
-from lensllm.search.cost import Budget, everything_flops, run_flops
+from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
 from lensllm.search.ladder import Ladder
 from lensllm.search.live import Search
-from lensllm.search.workers import ProbeJob, Setting, run_jobs, run_probes
+from lensllm.search.workers import ProbeJob, Setting, run_all, run_jobs, run_probes
 from lensllm.selection import Selection, rank
-from lensllm.selectors import LensLLM, LensLLMKernel, forecast_path
+from lensllm.selectors import default_selector, forecast_path
 from lensllm.tasks import Task, read_task
 from lensllm.theory.phases import phases
 from lensllm.tuning.protocol import Protocol
@@ -62,17 +62,15 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
     setting = Setting(task, config.protocol(), Path(config.output_dir))
     workers = min(config.workers or _default_workers(), len(candidates))
     search = _search(candidates, setting, config, workers)
-    probes = _probe(candidates, setting, workers) if config.kernel else []
-    runs = _measure(search, workers, setting, progress)
-    selection = _conclude(runs, probes, search, setting)
+    made: list[Run | Probe] = []
+    for one in _made(search, setting, workers, config.kernel):
+        made.append(one)
+        if progress and isinstance(one, Run):
+            progress(one, sum(isinstance(other, Run) for other in made), search.expected)
+    selection = _conclude(made, search, setting)
     selection.save(setting.folder)
     write_report(selection, setting.folder / "report.html")
     return selection
-
-
-def _probe(candidates: list[Candidate], setting: Setting, workers: int) -> list[Probe]:
-    count = min(EXAMPLES, len(setting.task.train))
-    return [probe for _, probe in run_probes([ProbeJob(c, count) for c in candidates], setting, workers)]
 
 
 def _search(candidates: list[Candidate], setting: Setting, config: SelectConfig, workers: int) -> Ladder | Search:
@@ -82,16 +80,18 @@ def _search(candidates: list[Candidate], setting: Setting, config: SelectConfig,
     if config.sizes:
         return Ladder(candidates, setting.task, config.sizes)
     budget = Budget(config.budget, config.budget_flops, config.budget_hours)
-    return Search(candidates, setting, budget, config.stop_p_best, config.stop_regret, workers)
+    return Search(candidates, setting, budget, config.stop_p_best, config.stop_regret, workers, config.kernel)
 
 
-def _measure(search: Ladder | Search, workers: int, setting: Setting, progress: Progress | None) -> list[Run]:
-    runs: list[Run] = []
-    for _, run in run_jobs(search.start(), setting, workers, search.after):
-        runs.append(run)
-        if progress:
-            progress(run, len(runs), search.expected)
-    return runs
+def _made(search: Ladder | Search, setting: Setting, workers: int, kernel: bool) -> Iterator[Run | Probe]:
+    """Every run and probe as it ends; a search asks for its probes itself."""
+    if isinstance(search, Search):
+        yield from (one for _, one in run_all(search.start(), setting, workers, search.after))
+        return
+    if kernel:
+        probes = [ProbeJob(candidate, probe_examples(setting.task)) for candidate in search.candidates]
+        yield from (probe for _, probe in run_probes(probes, setting, workers))
+    yield from (run for _, run in run_jobs(search.start(), setting, workers, search.after))
 
 
 def _default_workers() -> int:
@@ -100,8 +100,9 @@ def _default_workers() -> int:
     return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
 
 
-def _conclude(runs: list[Run], probes: list[Probe], search: Ladder | Search, setting: Setting) -> Selection:
+def _conclude(made: list[Run | Probe], search: Ladder | Search, setting: Setting) -> Selection:
     task, candidates = setting.task, search.candidates
+    runs = [one for one in made if isinstance(one, Run)]
     zero_shots = [run for run in runs if run.examples == 0 and run.status == "done"]
     tuned = {run.candidate for run in runs if run.examples and run.status == "done"}
     if not tuned:
@@ -119,11 +120,10 @@ def _conclude(runs: list[Run], probes: list[Probe], search: Ladder | Search, set
         },
         index=names,
     )
-    probed = {probe.candidate: probe.features() for probe in probes if probe.status == "done"}
+    probed = {one.candidate: one.features() for one in made if isinstance(one, Probe) and one.status == "done"}
     curves = Curves.from_tidy(table, features.join(pd.DataFrame.from_dict(probed, orient="index"))).of(names)
     target = len(task.train)
-    path = forecast_path(LensLLMKernel() if probed else LensLLM(), curves, target)
-    made: list[Run | Probe] = [*probes, *runs]
+    path = forecast_path(default_selector(bool(probed)), curves, target)
     ranking, forecast = rank(curves, path[-1], made)
     return Selection(
         task=task.name,
@@ -145,7 +145,7 @@ def _conclude(runs: list[Run], probes: list[Probe], search: Ladder | Search, set
 def _cost(zero_shot: Run, task: Task, protocol: Protocol) -> Cost:
     """What training a candidate on all the data and serving it takes, from measuring it as it came."""
     training, none = (run_flops(zero_shot, n, task, protocol, first=False) for n in (len(task.train), 0))
-    written = sum(len(example.completion.encode()) for example in task.test[: protocol.max_test_examples])
+    written = completion_bytes(task, protocol)
     tokens = written * zero_shot.nats_per_byte / zero_shot.nats_per_token
     flops = zero_shot.test_flops
     return Cost(training - none, zero_shot.parameters, flops / tokens, flops / written)

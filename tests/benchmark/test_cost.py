@@ -8,6 +8,7 @@ from lensllm.benchmark import cost
 from lensllm.benchmark.cost_page import tables
 from lensllm.benchmark.published import TARGET
 from lensllm.benchmark.study import COLUMNS, StudyConfig
+from lensllm.benchmark.subsets import random_subsets
 from lensllm.curves import Curves
 from lensllm.search.successive_halving import SuccessiveHalving
 
@@ -40,7 +41,7 @@ def test_stopping_earlier_is_reading_the_trace_up_to_there(pools):
     rows = pools["gigaword"].subsets[0]
     curves, costs, losses = pools["gigaword"].case(rows)
     for budget in (0.02, 0.05):
-        last = cost.replay(cost.ExpectedRegret(p_best=cost.ENOUGH, start_part=0.004), curves, costs, budget=budget)[-1]
+        last = cost.replay(cost.ExpectedRegret(p_best=1.0, start_part=0.004), curves, costs, budget=budget)[-1]
         at = trace.within(budget)
         assert trace.spent[at] == pytest.approx(last.spent)
         assert trace.rel_acc[at] == cost.rel_acc(losses, curves.candidates.index(last.decision.choice))
@@ -83,8 +84,9 @@ def test_reliability_counts_what_was_said_against_what_was():
 
 
 def test_subsets_are_the_same_every_time():
-    first, again = (cost.random_subsets(30, 20, 5) for _ in range(2))
+    first, again = (random_subsets(30, 20, 5, seed=0) for _ in range(2))
     assert all((a == b).all() and len(set(a)) == 20 for a, b in zip(first, again, strict=True))
+    assert random_subsets(13, 8, 2, seed=0)[1].tolist() == [3, 4, 5, 6, 7, 8, 9, 11]
 
 
 def test_the_page_shows_every_policy(pools):
@@ -97,9 +99,8 @@ def test_the_page_shows_every_policy(pools):
         **cost.tables(all_of_them, dict.fromkeys(TASKS, all_of_them), TASKS),
         "frontiers": cost.frontiers(all_of_them, TASKS), "reliability": cost.reliability(by_shape[0.05,]),
     }  # fmt: skip
-    times = [{"candidates": 1000, "first_seconds": 1.0, "next_seconds": 0.05}]
     for own, count in ((None, 6), (split, 12)):
-        page = tables({"published": split, "own": own, "own_split": "design", "decision_time": times})
+        page = tables({"published": split, "own": own, "own_split": "design"})
         for name in ("successive halving on the current loss", "ASHA", "expected regret, to a budget"):
             assert page.count(f"| {name} |") == count
         assert ("Our own curves (design tasks)" in page) == (own is not None)

@@ -22,7 +22,7 @@ def study(tmp_path, monkeypatch):
     """Ten candidates whose curves are power laws that cross, on two design tasks and half a report task."""
     monkeypatch.setattr(own, "POOLS", 2)
     drawn = cost.random_subsets
-    monkeypatch.setattr(cost, "random_subsets", lambda *args: drawn(*args[:2], 2))
+    monkeypatch.setattr(cost, "random_subsets", lambda candidates, size, _, seed: drawn(candidates, size, 2, seed))
     rows = []
     models = [f"gpt2-{i}" for i in range(10)]
     for task, scale in (("easy", 1.0), ("hard", 2.0), ("late", 3.0)):

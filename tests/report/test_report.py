@@ -94,6 +94,21 @@ def test_what_doubling_brings_and_the_fronts_are_in_the_report(hostile, tmp_path
     assert "<img" not in page
 
 
+def test_the_answer_is_highlighted_also_where_it_is_not_the_first(tmp_path):
+    """Of two candidates that are alike the smaller is the answer, and the second row."""
+    made = selection(["big", "small"], [[2.0, 1.0, 0.9], [2.1, 1.0, 0.902]])
+    for small, answer in ((1, "small"), (99, "big")):
+        rows = [dataclasses.replace(row, parameters=small) if row.candidate == "small" else row for row in made.ranking]
+        samples = made.forecast.samples.copy()
+        samples[:, 1] = samples[::-1, 1]
+        forecast = dataclasses.replace(made.forecast, samples=samples)
+        alike = dataclasses.replace(made, ranking=tuple(rows), forecast=forecast)
+        assert (alike.best, alike.ranking[0].candidate) == (answer, "big")
+        write_report(alike, tmp_path / "report.html")
+        marked = re.findall('<tr class="best"><td>([^<]*)', (tmp_path / "report.html").read_text())
+        assert marked == [answer, answer]
+
+
 def test_the_fronts_are_drawn_through_what_is_on_them():
     costs = {"a": Cost(10.0, 100, 1.0, 1.0), "b": Cost(1.0, 10, 1.0, 2.0), "worse": Cost(11.0, 200, 1.0, 3.0)}
     made = offers({"a": 1.0, "b": 2.0, "worse": 3.0}, costs)

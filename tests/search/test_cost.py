@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model
 from lensllm.errors import InputError
-from lensllm.search.cost import Budget, everything_flops, flops_a_second, run_costs, run_flops
+from lensllm.probes.measure import measure
+from lensllm.probes.record import Probe
+from lensllm.search.cost import Budget, everything_flops, flops_a_second, probe_flops, run_costs, run_flops
 from lensllm.search.ledger import Ledger
 from lensllm.tasks import read_task
 from lensllm.tuning.fine_tune import Bench, fine_tune
@@ -35,6 +37,13 @@ def flops(define):
     return run_costs(ZERO_SHOTS, RUNGS, define, PROTOCOL)
 
 
+def opened(flops, budget, probe_flops=()):
+    """A ledger after the models were measured as they came."""
+    ledger = Ledger(["a", "b"], RUNGS, flops, budget, probe_flops)
+    ledger.add(ZERO_SHOTS)
+    return ledger
+
+
 @pytest.mark.parametrize("model", ["gpt2-0.2m-random", "t5-0.2m-glosses-1.5m"])
 def test_the_cost_is_known_before_it_is_spent(define, model):
     """What a real run is charged is forecast from the model's first evaluation to within 10 %."""
@@ -45,6 +54,14 @@ def test_the_cost_is_known_before_it_is_spent(define, model):
     for run, first in rungs:
         forecast = run_flops(zero_shot, run.examples, define, protocol, first=first)
         assert forecast == pytest.approx(run.flops, rel=0.1)
+
+
+def test_the_cost_of_a_probe_is_known_roughly(define):
+    """Within a factor of two; `benchmarks/probe_cost.py` has all models."""
+    candidate = find_candidate("llama-0.2m-jargon-1.5m")
+    bench = Bench(candidate, define, PROTOCOL)
+    forecast = probe_flops(fine_tune(bench, 0), candidate.vocabulary, define, PROTOCOL)
+    assert 0.5 < measure(candidate, bench.probe_examples(64)).probe.flops / forecast < 2
 
 
 @pytest.mark.parametrize("name", ["gpt2-0.9m-glosses-1.5m", "llama-0.9m-mix-5m"])
@@ -68,14 +85,14 @@ def test_a_run_is_three_forward_passes_an_example_and_epoch_and_its_evaluation(d
 def test_hours_are_charged_at_each_candidates_own_speed(flops):
     assert [flops_a_second([run]) for run in ZERO_SHOTS] == pytest.approx([1e9, 2e9])
     assert math.isnan(flops_a_second([Run("a", 50, "failed", flops=1.0, seconds=1.0)]))
-    ledger = Ledger(["a", "b"], RUNGS, flops, Budget(hours=1.0), ZERO_SHOTS)
+    ledger = opened(flops, Budget(hours=1.0))
     np.testing.assert_allclose(ledger.costs, flops / [[1e9], [2e9]])
     assert ledger.spent == pytest.approx(3 + 15)
     assert ledger.state.budget == 3600
 
 
 def test_every_run_is_charged_also_the_failed(flops):
-    ledger = Ledger(["a", "b"], RUNGS, flops, Budget(part=0.5), ZERO_SHOTS)
+    ledger = opened(flops, Budget(part=0.5))
     before = ledger.spent
     ledger.runs += [Run("a", 50, "diverged", flops=7.0), Run("b", 100, "failed", error="killed")]
     assert ledger.spent - before == pytest.approx(7 + flops[1, 1])
@@ -83,10 +100,37 @@ def test_every_run_is_charged_also_the_failed(flops):
     assert ledger.state.budget == pytest.approx(0.5 * flops[:, -1].sum())
 
 
+def test_probes_are_charged_in_the_unit_of_the_budget(flops):
+    probes = [Probe("a", 64, "done", flops=5e9, seconds=7.0), Probe("b", 64, "failed", error="killed")]
+    for budget, charged in ((Budget(part=0.5), 5e9 + 8e9), (Budget(hours=1.0), 7 + 8e9 / 2e9)):
+        ledger = opened(flops, budget, [6e9, 8e9])
+        before = ledger.spent
+        assert not ledger.probed
+        ledger.add(probes)
+        assert ledger.probed
+        assert ledger.spent - before == pytest.approx(charged)
+
+
+@given(st.floats(0.02, 1.0))
+def test_a_budget_has_to_pay_the_probes_too(define, part):
+    """What is missing at first is foreseen, what was made is charged."""
+    flops = run_costs(ZERO_SHOTS, RUNGS, define, PROTOCOL)
+    foreseen, took = [6e10, 8e10], [Probe("a", 64, "done", flops=9e10), Probe("b", 64, "done", flops=1e10)]
+    ledger = opened(flops, Budget(part=part), foreseen)
+    for probes, cost in (([], 14e10), (took, 10e10)):
+        ledger.add(probes)
+        zero_shots = sum(run.flops for run in ZERO_SHOTS)
+        if part * ledger.everything >= zero_shots + cost + flops[:, :2].sum():
+            ledger.check_budget()
+        else:
+            with pytest.raises(InputError, match="buys the probe and the sizes 50 and 100 of 2 candidates"):
+                ledger.check_budget()
+
+
 @given(st.floats(0.001, 1.0))
 def test_a_budget_too_small_names_the_smallest_that_works(define, part):
     flops = run_costs(ZERO_SHOTS, RUNGS, define, PROTOCOL)
-    ledger = Ledger(["a", "b"], RUNGS, flops, Budget(part=part), ZERO_SHOTS)
+    ledger = opened(flops, Budget(part=part))
     least = (ledger.spent + flops[:, :2].sum()) / ledger.everything
     if part >= least:
         ledger.check_budget()
@@ -94,7 +138,7 @@ def test_a_budget_too_small_names_the_smallest_that_works(define, part):
     with pytest.raises(InputError, match=r"the smallest that does is (\d+\.\d+).* buys the sizes 50 and 100") as caught:
         ledger.check_budget()
     named = float(str(caught.value).split("does is ")[1].split()[0])
-    Ledger(["a", "b"], RUNGS, flops, Budget(part=named + 5e-4), ZERO_SHOTS).check_budget()
+    opened(flops, Budget(part=named + 5e-4)).check_budget()
 
 
 def test_a_budget_has_one_unit():

@@ -9,10 +9,12 @@ import pytest
 from lensllm.candidates import find_candidate
 from lensllm.cli import main
 from lensllm.errors import InputError
+from lensllm.probes.record import Probe
 from lensllm.search.cost import Budget
 from lensllm.search.live import FILE_NAME, Record, Search, replay_folder
 from lensllm.search.policy import Decision
-from lensllm.search.workers import Setting
+from lensllm.search.workers import ProbeJob, Setting
+from lensllm.selectors import LensLLMKernel
 from lensllm.store import Store
 from lensllm.tasks import read_task
 from lensllm.tuning.protocol import Protocol
@@ -33,6 +35,13 @@ def candidates():
 
 def made_up(job, failing=()):
     k = NAMES.index(job.candidate.name)
+    if isinstance(job, ProbeJob):
+        if (job.candidate.name, "probe") in failing:
+            return Probe(job.candidate.name, job.examples, "failed", error="out of ink")
+        losses = [2.4 - 0.1 * k, 2.3 - 0.2 * k, 2.2 - 0.3 * k]
+        return Probe(
+            job.candidate.name, job.examples, "done", 2.5, [8, 16, 32], losses, [0.0] * 3, flops=2e9, seconds=3.0
+        )
     if (job.candidate.name, job.examples) in failing:
         return Run(job.candidate.name, job.examples, "failed", error="out of paper")
     loss = 1.0 + 0.004 * k + (2.0 + 0.2 * k) / (3 + job.examples ** (0.3 + 0.02 * k))
@@ -43,11 +52,11 @@ def made_up(job, failing=()):
     )  # fmt: skip
 
 
-def search_in(folder, task, candidates, *, order=lambda jobs: jobs, failing=(), count=3, budget=0.5):
+def search_in(folder, task, candidates, *, order=lambda jobs: jobs, failing=(), count=3, budget=0.5, kernel=False):
     """Carry a search through, each round's runs ending in this order."""
     setting = Setting(task, Protocol(), folder)
     store = Store(folder)
-    search = Search(candidates, setting, Budget(part=budget), 0.95, 0.0005, count)
+    search = Search(candidates, setting, Budget(part=budget), 0.95, 0.0005, count, kernel)
     jobs, asked = search.start(), []
     while jobs:
         asked.append(jobs)
@@ -96,6 +105,69 @@ def test_a_failed_run_ends_its_candidate_and_no_other(task, candidates, tmp_path
     assert sizes[NAMES[3]] == [0]
     assert max(sizes[NAMES[1]]) >= 200
     assert all(round_.agrees for round_ in replay_folder(tmp_path))
+
+
+def test_probes_are_charged_and_forecast_with(task, candidates, tmp_path):
+    search, asked = search_in(tmp_path / "kernel", task, candidates, failing={(NAMES[3], 0)}, kernel=True)
+    assert [(type(job).__name__, job.candidate.name, job.examples) for job in asked[1]] == [
+        ("ProbeJob", name, 64) for name in NAMES[:3]
+    ]
+    assert not any(isinstance(job, ProbeJob) for jobs in asked[2:] for job in jobs)
+    rounds = replay_folder(tmp_path / "kernel")
+    assert rounds[0].spent == pytest.approx(3 * 1e9 + 3 * 2e9)
+    assert [probe.candidate for probe in rounds[0].probes] == list(NAMES[:3])
+    assert all(made.agrees for made in rounds)
+    assert rounds[-1].decided.p_best == search.decision.p_best
+    search_in(tmp_path / "three", task, candidates, failing={(NAMES[3], 0)})
+    with_probes, without = (Record.read(tmp_path / folder).rounds for folder in ("kernel", "three"))
+    assert [d.p_best for _, d in with_probes] != [d.p_best for _, d in without]
+
+
+def test_decisions_use_the_selector_of_the_final_forecast(task, candidates, tmp_path):
+    search, _ = search_in(tmp_path, task, candidates, kernel=True)
+    state, selector = search._ledger.state, LensLLMKernel()
+    forecast = selector.forecast(state.curves, state.rungs[-1])
+    assert search.decision.choice == forecast.best
+    np.testing.assert_allclose(search._policy.believe(state).mean, np.log(forecast.mean), rtol=1e-12)
+
+
+def test_a_failed_probe_is_charged_what_it_should_have_taken(task, candidates, tmp_path):
+    failing = {(NAMES[1], "probe")}
+    search, _ = search_in(tmp_path, task, candidates, failing=failing, kernel=True)
+    rounds = replay_folder(tmp_path)
+    foreseen = Record.read(tmp_path).probe_flops
+    assert rounds[0].spent == pytest.approx(4 * 1e9 + 3 * 2e9 + foreseen[1])
+    assert all(made.agrees for made in rounds)
+    assert search.decision.stopped
+
+
+def test_a_kernel_alone_makes_no_choice(task, candidates, tmp_path):
+    """The kernel forecasts also what could not be trained, which is never chosen."""
+    search, _ = search_in(tmp_path, task, candidates, failing={(NAMES[3], 50)}, kernel=True)
+    state = search._ledger.state
+    assert np.isfinite(LensLLMKernel().forecast(state.curves, 6400).mean).all()
+    assert np.isfinite(search._policy.believe(state).mean).tolist() == [True, True, True, False]
+
+
+def test_a_budget_too_small_for_the_probes_is_refused_before_they_are_made(task, candidates, tmp_path):
+    """The named budget is enough; probes that then take more than foreseen can still end it, with all kept."""
+    with pytest.raises(InputError, match=r"does not reach the probe and two sizes of every candidate") as caught:
+        search_in(tmp_path / "none", task, candidates, budget=0.06, kernel=True)
+    assert Store(tmp_path / "none").probes() == []
+    named = float(str(caught.value).split("smallest that does is ")[1].split()[0])
+    search, _ = search_in(tmp_path / "enough", task, candidates, budget=named + 5e-4, kernel=True)
+    assert search.decision.stopped
+    plain, _ = search_in(tmp_path / "plain", task, candidates, budget=0.06)
+    assert plain.decision.stopped
+
+
+def test_a_record_from_before_probes_were_in_the_budget_replays(task, candidates, tmp_path):
+    search_in(tmp_path, task, candidates)
+    fields = json.loads((tmp_path / FILE_NAME).read_text())
+    assert fields.pop("version") == 2
+    assert fields.pop("probe_flops") == []
+    (tmp_path / FILE_NAME).write_text(json.dumps({"version": 1, **fields}))
+    assert all(made.agrees for made in replay_folder(tmp_path))
 
 
 def test_no_candidate_is_one_sentence(task, candidates, tmp_path):

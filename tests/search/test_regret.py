@@ -7,6 +7,7 @@ from lensllm.curves import Curves
 from lensllm.search.policy import State
 from lensllm.search.regret import Belief, ExpectedRegret
 from lensllm.search.replay import replay
+from lensllm.selectors.lensllm import READING_SD
 from search.cases import RUNGS, known_curves
 
 
@@ -46,6 +47,25 @@ def test_the_start_takes_three_rungs_or_two_if_the_budget_has_no_more():
     assert policy.start_rungs(State(curves, costs, budget=three)) == 3
     assert policy.start_rungs(State(curves, costs, budget=(two + three) / 2)) == 2
     assert ExpectedRegret(start_part=10.0).start_rungs(State(curves, costs)) == RUNGS.size
+    for rungs, beside, start in ((0, 0.1, 2), (1, 0.1, 2), (1, 0.0, 3)):
+        climbed = curves.showing(np.arange(RUNGS.size) < rungs)
+        spent = costs[:, :rungs].sum() + beside
+        assert policy.start_rungs(State(climbed, costs, spent, budget=three + 0.09)) == start
+
+
+def test_the_belief_is_the_forecast_of_what_was_measured():
+    """Sizes still to be measured change nothing: how wrong earlier forecasts were counts from the start."""
+    sizes, rng = 50.0 * 2 ** np.arange(11), np.random.default_rng(0)
+    losses = 3 * sizes ** -rng.uniform(0.05, 0.1, (6, 1)) * np.exp(0.03 * rng.standard_normal((6, sizes.size)))
+    curves = Curves(tuple("abcdef"), sizes, losses)
+    policy, seen = ExpectedRegret(), np.broadcast_to(np.arange(sizes.size) < 5, losses.shape)
+    belief = policy.believe(State(curves.showing(seen), np.ones(losses.shape)))
+    parts = policy.selector.parts(curves.up_to(sizes[4]), sizes[-1])
+    assert parts.hindcast.origins == 2
+    drawn = policy.selector.own.draw(parts.hindcast.own, 2 * 5 / 6, 1000, np.random.default_rng(0))
+    own = np.median(drawn) * np.log2(sizes[-1] / sizes[4]) ** policy.selector.own.exponent
+    np.testing.assert_allclose(belief.mean, parts.mean)
+    np.testing.assert_allclose(belief.sd, np.hypot(own, READING_SD))
 
 
 def test_a_candidate_without_a_chance_is_dropped_and_comes_back():

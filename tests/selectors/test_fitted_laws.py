@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from lensllm.curves import Curves
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors.fitted_laws import FittedLaws
+from lensllm.selectors.lensllm import ErrorScale, LensLLM
 
 SIZES = np.array([50.0, 100, 200, 400, 800, 1600])
 X = np.log2(SIZES)
@@ -38,6 +40,14 @@ def test_only_what_changed_is_fitted_anew(losses, monkeypatch):
     monkeypatch.setattr(RectifiedLaw, "fit", lambda self, x, y: (fitted.append(len(y)), fit(self, x, y))[1])
     laws.log_losses(X, np.log(losses), X[5:] + 1)
     assert fitted == [4]
+
+
+def test_selectors_that_share_their_laws_fit_them_once(losses, monkeypatch):
+    curves, laws = Curves(tuple("abcdef"), SIZES, losses), FittedLaws()
+    first = LensLLM(laws=laws).forecast(curves, 6400)
+    monkeypatch.setattr(RectifiedLaw, "fit", lambda *_: pytest.fail("fitted again"))
+    again = LensLLM(laws=laws, common=ErrorScale(0.01, 2, 1.5)).forecast(curves, 6400)
+    np.testing.assert_array_equal(again.mean, first.mean)
 
 
 def test_a_point_at_another_size_is_another_curve():

@@ -48,7 +48,7 @@ def test_a_trunk_alone_is_a_run_at_a_constant_rate(bench, name):
     trainer.lr_scheduler = LambdaLR(trainer.optimizer, lambda step: min(1.0, (step + 1) / 4))
     trainer.train()
     assert run.nats_per_byte == measure(model, b, "test", meter).nats_per_byte
-    assert run.tokens == trainer.tokens
+    assert run.tokens == meter.tokens
 
 
 def test_a_checkpoint_brings_back_weights_and_optimizer_bit_for_bit(bench):
@@ -101,7 +101,7 @@ def test_everything_is_charged(bench):
         model, b.split("train")[:128], dataclasses.replace(KEPT_RATE, num_train_epochs=1), RATE, meter, 8
     )
     trainer.train()
-    epoch, tokens = meter.total, trainer.tokens
+    epoch, tokens = meter.total, meter.tokens
     measure(model, b, "validation", meter)
     validation = meter.total - epoch
     spent = sum(run.flops - run.test_flops for run in runs) - 2 * validation

@@ -119,6 +119,9 @@ def test_a_diverged_trial_loses_to_one_that_did_not(bench):
     assert run.status == "done"
     assert run.trials[0].validation == math.inf
     assert run.learning_rate == run.trials[1].learning_rate
+    alone = fine_tune(bench("gpt", QUICK), 50, run.learning_rate)
+    assert run.nats_per_byte == alone.nats_per_byte
+    assert alone.tokens < run.tokens <= 2 * alone.tokens
 
 
 def test_a_completion_too_long_names_split_and_model(model_folders):
@@ -142,6 +145,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_steps(bench, name, monkeyp
     monkeypatch.setattr(loss, "token_nats", small)
     run = fine_tune(bench(name), 100, 1e-2)
     assert run.status == "done"
+    assert run.tokens > whole.tokens
     assert run.nats_per_byte == pytest.approx(whole.nats_per_byte, rel=1e-4)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +19,20 @@ from lensllm.benchmark.calibration import calibrate, past_errors
 from lensllm.benchmark.own_curves import own_curves, read_runs
 from lensllm.benchmark.published import TASKS, cases_of, load
 from lensllm.benchmark.study import StudyConfig
+from lensllm.benchmark.subsets import random_subsets
 from lensllm.curves import Curves, Floats
 from lensllm.errors import InputError
 from lensllm.forecast import Forecast
 from lensllm.search.accept_then_stop import AcceptThenStopPolicy
 from lensllm.search.asha import Asha
 from lensllm.search.full import Full
-from lensllm.search.policy import Policy, State
+from lensllm.search.policy import Policy
 from lensllm.search.regret import ExpectedRegret
 from lensllm.search.replay import replay
 from lensllm.search.successive_halving import SuccessiveHalving
 from lensllm.selectors import AcceptThenStop, LensLLM
 from lensllm.selectors.base import PointSelector
+from lensllm.selectors.fitted_laws import FittedLaws
 
 SEED = 0
 SUBSETS = 100
@@ -44,17 +45,12 @@ KEEPS = (0.25, 0.5, 0.75)
 REDUCTIONS = (2.0, 4.0)
 GAMMAS_AND_TAUS = ((3, 1.0), (3, 5.0), (5, 1.5))
 START_PARTS = (0.004,)
-REGRETS = np.geomspace(1e-4, 0.1, 40)
-P_BESTS = 1 - np.geomspace(0.005, 0.7, 40)
-COSTS = np.geomspace(0.004, 0.6, 60)
+REGRETS = np.append(0.0, np.geomspace(1e-4, 0.1, 40))
+P_BESTS = 1 - np.append(0.0, np.geomspace(0.005, 0.7, 40))
+COSTS = np.geomspace(0.004, 2.2, 75)
 ASYNCHRONOUS = 16
-ENOUGH = 0.995
-LONGEST = 0.4
 STOPS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
 BINS = np.linspace(0, 1, 11)
-LEAST_IN_BIN = 100
-MANY = (1_000, 10_000)
-POINTS = 10
 
 Shape = tuple[float, ...]
 Outcomes = dict[str, dict[Shape, dict[float, dict[str, Floats]]]]
@@ -76,19 +72,13 @@ class Pool:
         return curves, self.costs[rows] / self.costs[rows, -1].sum(), curves.losses[:, -1]
 
 
-def random_subsets(candidates: int, models: int, count: int, seed: int = SEED) -> list[np.ndarray]:
-    """Sorted rows of `count` random subsets."""
-    rng = np.random.default_rng(seed)
-    return [np.sort(rng.choice(candidates, models, replace=False)) for _ in range(count)]
-
-
 def published_pools(subsets: int = SUBSETS) -> dict[str, Pool]:
     """The published tasks; a run costs its number of examples, all models alike, and is trained separately."""
     pools = {}
     for task, curves in load().items():
         tuned = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:])
         costs = np.broadcast_to(tuned.sizes, tuned.losses.shape)
-        pools[task] = Pool(tuned, costs, random_subsets(len(curves.candidates), MODELS["published"], subsets))
+        pools[task] = Pool(tuned, costs, random_subsets(len(curves.candidates), MODELS["published"], subsets, SEED))
     return pools
 
 
@@ -106,7 +96,7 @@ def own_pools(study: StudyConfig, tasks: list[str], subsets: int = SUBSETS) -> d
         costs[:, 1] += costs[:, 0]
         plain = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:])
         few = min(MODELS["own"], len(curves.candidates) - 1)
-        pools[task] = Pool(plain, costs[:, 1:], random_subsets(len(curves.candidates), few, subsets))
+        pools[task] = Pool(plain, costs[:, 1:], random_subsets(len(curves.candidates), few, subsets, SEED))
     return pools
 
 
@@ -199,13 +189,12 @@ class Trace:
 
 
 def traces(pool: Pool, selector: LensLLM, start_part: float, subsets: int | None = None) -> list[Trace]:
-    """The default policy's decisions until it is sure; stopping earlier is reading the trace up to there."""
+    """The default policy's decisions to their end; stopping earlier is reading the trace up to there."""
     made = []
-    policy = ExpectedRegret(p_best=ENOUGH, start_part=start_part, selector=selector)
+    policy = ExpectedRegret(p_best=1.0, start_part=start_part, selector=selector)
     for rows in pool.subsets[:subsets]:
         curves, costs, losses = pool.case(rows)
-        steps = replay(policy, curves, costs, until=lambda step: bool(step.decision.choice) and step.spent > LONGEST)
-        steps = [step for step in steps if step.decision.choice]
+        steps = [step for step in replay(policy, curves, costs) if step.decision.choice]
         chosen = [curves.candidates.index(step.decision.choice) for step in steps]
         made.append(
             Trace(
@@ -368,44 +357,18 @@ def reliability(by_task: dict[str, list[Trace]]) -> list[dict[str, float]]:
     ]
 
 
-def decision_time() -> list[dict[str, float]]:
-    """CPU seconds of a decision with many candidates x 10 points: the first, and one after a candidate's next run."""
-    curves = load()["flan"]
-    rng = np.random.default_rng(SEED)
-    result = []
-    for many in MANY:
-        rows = rng.integers(0, len(curves.candidates), many)
-        losses = curves.losses[rows, 1 : POINTS + 2] * np.exp(0.002 * rng.standard_normal((many, POINTS + 1)))
-        sizes = curves.sizes[1 : POINTS + 2]
-        costs = np.broadcast_to(sizes, losses.shape)
-        names = tuple(f"m{k}" for k in range(many))
-        known = losses.copy()
-        known[:, -1] = np.nan
-        policy = ExpectedRegret(p_best=1.0)
-        begin = time.process_time()
-        first = policy.decide(State(Curves(names, sizes, known), costs))
-        cold = time.process_time() - begin
-        row = names.index(first.runs[0])
-        known[row, -1] = losses[row, -1]
-        state = State(Curves(names, sizes, known), costs)
-        begin = time.process_time()
-        policy.decide(state)
-        result.append({"candidates": many, "first_seconds": cold, "next_seconds": time.process_time() - begin})
-    return result
-
-
 def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], LensLLM]:
     """The default selector with error scales from every set of one or two of the published tasks."""
     data = load()
-    plain = LensLLM()
+    laws = FittedLaws()
+    plain = LensLLM(laws=laws)
     past = {task: past_errors(data[task], plain) for task in tasks}
     cases = cases_of(data, plain)
     sets = {frozenset(t for t in tasks if t not in (a, b)) for a in tasks for b in tasks}
     made = {}
     for known in sets:
         common, own = calibrate(sorted(known), past, [case for case in cases if case.task in known])
-        made[known] = LensLLM(common=common, own=own)
-        made[known]._laws = plain._laws
+        made[known] = LensLLM(common=common, own=own, laws=laws)
     return made
 
 
@@ -482,7 +445,6 @@ def run(
         "published": run_published(),
         "own": run_own(study, report=report),
         "own_split": "report" if report else "design",
-        "decision_time": decision_time(),
     }
     result = json.loads(json.dumps(result), parse_constant=lambda _: None)
     if json_file is not None:

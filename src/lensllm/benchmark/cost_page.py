@@ -54,7 +54,6 @@ def tables(result: dict[str, Any]) -> str:
     parts = ["### Published curves", *_split(result["published"], "published")]
     if result["own"]:
         parts += [f"### Our own curves ({result['own_split']} tasks)", *_split(result["own"], "own")]
-    parts += ["### Time of a decision", _decision_time(result["decision_time"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,13 +106,6 @@ def _paper(rows: dict[str, Any]) -> str:
 def _reliability(bins: list[dict[str, float]]) -> str:
     head = ["stated P(best), mean of the bin", "how often it was", "stops"]
     return table(head, [[f"{b['stated']:.2f}", f"{b['best']:.2f}", str(b["cases"])] for b in bins])
-
-
-def _decision_time(rows: list[dict[str, float]]) -> str:
-    head = ["candidates x 10 points", "first decision, s", "after one more run, s"]
-    return table(
-        head, [[f"{r['candidates']:,}", f"{r['first_seconds']:.2f}", f"{r['next_seconds']:.3f}"] for r in rows]
-    )
 
 
 def _image(split: str, name: str) -> str:

@@ -14,6 +14,7 @@ from lensllm.benchmark.calibration import Case, calibrate, past_errors
 from lensllm.benchmark.own_curves import own_curves, seed_noise
 from lensllm.benchmark.published import cases_of, load, part_of, rivals_of
 from lensllm.benchmark.study import StudyConfig
+from lensllm.benchmark.subsets import random_subsets
 from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
 from lensllm.selectors import (
@@ -148,9 +149,7 @@ def left_out(data: dict[str, Curves]) -> dict[Key, Forecast]:
 
 def pools(count: int) -> list[np.ndarray]:
     """All candidates, then `POOLS` random ones of `POOL_SIZE`, as sorted positions."""
-    rng = np.random.default_rng(SEED)
-    drawn = [np.sort(rng.choice(count, min(POOL_SIZE, count), replace=False)) for _ in range(POOLS)]
-    return [np.arange(count), *drawn]
+    return [np.arange(count), *random_subsets(count, min(POOL_SIZE, count), POOLS, SEED)]
 
 
 def forecasts(name: str, selector: Selector, data: dict[str, Curves]) -> dict[Key, Forecast]:

@@ -50,6 +50,12 @@ class Candidate:
         """Whether the prompt is read by an encoder of its own."""
         return bool(self.config.get("is_encoder_decoder"))
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of its tokens."""
+        config = self.config.get("text_config", self.config)
+        return int(config.get("vocab_size", 0))
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the model's files: two candidates with the same fingerprint give the same results."""

@@ -26,6 +26,7 @@ def replay(
         rows = [
             {
                 "runs": [[run.candidate, run.examples] for run in made.runs],
+                "probes": [probe.candidate for probe in made.probes],
                 "spent": made.spent,
                 "agrees": made.agrees,
                 "recorded": asdict(made.recorded),
@@ -38,6 +39,7 @@ def replay(
         table = empty_table("round", "runs", "choice", "P(best)", "expected regret", "spent", "agrees", names=3)
         for number, made in enumerate(rounds, start=1):
             told = ", ".join(f"{run.candidate} on {run.examples:,}" for run in made.runs)
+            told += f", {len(made.probes)} probes" if made.probes else ""
             now = made.decided
             sure = ["", ""] if now.p_best != now.p_best else [f"{now.p_best:.0%}", f"{now.expected_regret:.2%}"]
             table.add_row(str(number), told, now.choice, *sure, f"{made.spent:.3g}", "yes" if made.agrees else "NO")

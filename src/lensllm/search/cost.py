@@ -9,6 +9,7 @@ import numpy as np
 
 from lensllm.curves import Floats
 from lensllm.errors import InputError
+from lensllm.probes.record import EXAMPLES
 from lensllm.tasks import Task
 from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
@@ -17,6 +18,8 @@ BACKWARD = 2.0
 """A backward pass costs about two forward passes: one product for the inputs' gradient, one for the weights'."""
 PADDING = 1.07
 """Steps of eight examples sorted within eight steps are padded by about 9 %, the evaluation's sorted batches by 2 %."""
+PROBE_STEPS = 60
+"""Steps of a kernel curve's descent, with all that is not counted apart: a median (`benchmarks/probe_cost.py`)."""
 DEFAULT_PART = 0.1
 SECONDS_AN_HOUR = 3600.0
 
@@ -46,6 +49,36 @@ def run_costs(zero_shots: Sequence[Run], rungs: Sequence[int], task: Task, proto
     return np.array(
         [[run_flops(run, size, task, protocol, first=size == rungs[0]) for size in rungs] for run in zero_shots]
     )
+
+
+def completion_bytes(task: Task, protocol: Protocol) -> int:
+    """Bytes of the completions of all test examples that a run measures."""
+    return sum(len(example.completion.encode()) for example in task.test[: protocol.max_test_examples])
+
+
+def probe_flops(zero_shot: Run, vocabulary: int, task: Task, protocol: Protocol) -> float:
+    """FLOPs that probing a candidate will take (`lensllm.probes.measure`), from the same measurement of it as it came.
+
+    The kernel of n = N min(8, completion tokens of an average example) rows, from N examples, takes 2 f (n + N) for a
+    forward and a backward pass through the activations of every row and two forward passes an example, and 9 n^3 for
+    its eigenvalues. The kernel curve takes 60 products of V (n/2)^2 in each of its divisions, a third of that more for
+    its smaller sizes. How many steps its descent takes is known afterwards only.
+    """
+    from lensllm.probes.flops import spectrum_flops
+    from lensllm.probes.measure import SUBSETS, TOKENS
+
+    tested = len(task.test[: protocol.max_test_examples])
+    examples = probe_examples(task)
+    tokens = completion_bytes(task, protocol) * zero_shot.nats_per_byte / zero_shot.nats_per_token
+    rows = examples * min(TOKENS, tokens / tested)
+    passes = 2 * zero_shot.test_flops / tested * (rows + examples)
+    descent = 4 / 3 * PROBE_STEPS * SUBSETS * 2 * vocabulary * (rows / 2) ** 2
+    return passes + spectrum_flops(round(rows)) + descent
+
+
+def probe_examples(task: Task) -> int:
+    """Number of training examples that a candidate is probed on."""
+    return min(EXAMPLES, len(task.train))
 
 
 def flops_a_second(runs: Sequence[Run]) -> float:

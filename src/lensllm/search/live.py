@@ -12,17 +12,20 @@ import numpy as np
 
 from lensllm.candidates import Candidate
 from lensllm.errors import InputError
-from lensllm.search.cost import Budget, run_costs
+from lensllm.probes.record import Probe
+from lensllm.search.cost import Budget, probe_examples, probe_flops, run_costs
 from lensllm.search.ladder import doublings
 from lensllm.search.ledger import Ledger
 from lensllm.search.policy import Decision
 from lensllm.search.regret import ExpectedRegret
-from lensllm.search.workers import Job, Setting
+from lensllm.search.workers import Job, ProbeJob, Setting
+from lensllm.selectors import default_selector
 from lensllm.store import Store
 from lensllm.tuning.run import Run
 
 FILE_NAME = "decisions.json"
-VERSION = 1
+VERSION = 2
+"""2: the first round may hold probes, which are then charged and forecast with."""
 
 
 @dataclass
@@ -37,7 +40,9 @@ class Record:
         stop_p_best: probability of being best that ends it.
         stop_regret: expected regret that ends it.
         count: runs a round.
-        rounds: of each, the keys of its runs in the store, in order, and the decision taken once all had ended.
+        probe_flops: forecast FLOPs of each candidate's probe; empty if none was made.
+        rounds: of each, the keys of its runs in the store, in order, and the decision taken once all had ended. Probes
+            belong to the first.
     """
 
     candidates: list[str]
@@ -47,11 +52,16 @@ class Record:
     stop_p_best: float
     stop_regret: float
     count: int
+    probe_flops: list[float] = field(default_factory=list)
     rounds: list[tuple[list[str], Decision]] = field(default_factory=list)
 
-    def policy(self) -> ExpectedRegret:
-        """The policy that decided."""
-        return ExpectedRegret(self.stop_p_best, self.stop_regret)
+    def ledger(self) -> Ledger:
+        """A ledger without entries."""
+        return Ledger(self.candidates, self.rungs, np.array(self.flops), self.budget, self.probe_flops)
+
+    def policy(self, ledger: Ledger) -> ExpectedRegret:
+        """The policy that decides, forecasting as is done at the end."""
+        return ExpectedRegret(self.stop_p_best, self.stop_regret, selector=default_selector(ledger.probed))
 
     def write(self, folder: Path) -> None:
         """Write `decisions.json` whole or not at all."""
@@ -83,7 +93,7 @@ class Record:
 
 
 class Search:
-    """Every candidate as it came, then whatever the default policy names, in rounds of `count` runs.
+    """Every candidate as it came, probed if asked for, then whatever the default policy names, `count` runs a round.
 
     A round's decision is taken once all its runs have ended, from their results in a fixed order, so that it does not
     depend on which ended first.
@@ -95,6 +105,7 @@ class Search:
         stop_p_best: probability of being best at which to stop.
         stop_regret: expected log loss above the best's at which to stop.
         count: runs a round.
+        kernel: probe every candidate before the first decision, paid from the budget.
 
     Raises:
         InputError: if the task is smaller than the smallest rung.
@@ -108,15 +119,18 @@ class Search:
         stop_p_best: float,
         stop_regret: float,
         count: int,
+        kernel: bool = False,
     ) -> None:
         self.candidates = list(candidates)
         self._setting = setting
         self._record = Record([], doublings(len(setting.task.train)), [], budget, stop_p_best, stop_regret, count)
-        self._policy = self._record.policy()
+        self._kernel = kernel
+        self._policy: ExpectedRegret | None = None
         self._ledger: Ledger | None = None
-        self._round = self.start()
-        self._results: dict[Job, Run] = {}
+        self._results: dict[Job | ProbeJob, Run | Probe] = {}
+        self._keys: list[str] = []
         self._last: dict[str, tuple[Job, Run]] = {}
+        self._round: list[Job | ProbeJob] = self.start()
         self.expected = len(self._round)
         self.decision = Decision()
 
@@ -125,38 +139,52 @@ class Search:
         """Why nothing more is run."""
         return self.decision.stopped
 
-    def start(self) -> list[Job]:
+    def start(self) -> list[Job | ProbeJob]:
         """The first jobs: every model as it came."""
         return [Job(candidate, 0) for candidate in self.candidates]
 
-    def after(self, job: Job, run: Run) -> list[Job]:
-        """The next round, once the last run of a round has ended."""
-        self._results[job] = run
-        self._last[job.candidate.name] = job, run
+    def after(self, job: Job | ProbeJob, made: Run | Probe) -> list[Job | ProbeJob]:
+        """The next jobs, once the last of those before has ended."""
+        self._results[job] = made
+        if isinstance(job, Job) and isinstance(made, Run):
+            self._last[job.candidate.name] = job, made
         if len(self._results) < len(self._round):
             return []
-        runs = [self._results[job] for job in self._round]
+        results, self._results = [self._results[job] for job in self._round], {}
+        self._keys += [self._setting.key(job) for job in self._round]
+        probing = self._kernel and self._ledger is None
         if self._ledger is None:
-            self._ledger = self._opened(runs)
-        self._ledger.runs += runs
-        if len(self._ledger.runs) == len(self.candidates):
+            self._ledger = self._opened([run for run in results if isinstance(run, Run)])
+        self._ledger.add(results)
+        if not self._record.rounds:
             self._ledger.check_budget()
-        self.decision = self._policy.decide(self._ledger.state, self._record.count)
-        self._record.rounds.append(([self._setting.key(job) for job in self._round], self.decision))
-        self._record.write(self._setting.folder)
-        self._round, self._results = [self._next(name) for name in self.decision.runs], {}
-        self.expected += len(self._round)
+        self._round = self._probes() if probing else self._decided(self._ledger)
         return self._round
 
     def _opened(self, runs: list[Run]) -> Ledger:
-        usable = [run for run in runs if run.status == "done"]
+        usable = {run.candidate: run for run in runs if run.status == "done"}
         if not usable:
             raise InputError(f"no candidate could be measured; {runs[0].candidate}: {runs[0].error}")
-        record = self._record
-        record.candidates = [run.candidate for run in usable]
-        flops = run_costs(usable, record.rungs, self._setting.task, self._setting.protocol)
-        record.flops = flops.tolist()
-        return Ledger(record.candidates, record.rungs, flops, record.budget)
+        record, task, protocol = self._record, self._setting.task, self._setting.protocol
+        record.candidates = list(usable)
+        record.flops = run_costs(list(usable.values()), record.rungs, task, protocol).tolist()
+        if self._kernel:
+            vocabularies = {candidate.name: candidate.vocabulary for candidate in self.candidates}
+            record.probe_flops = [probe_flops(run, vocabularies[name], task, protocol) for name, run in usable.items()]
+        return record.ledger()
+
+    def _probes(self) -> list[Job | ProbeJob]:
+        usable = [candidate for candidate in self.candidates if candidate.name in self._record.candidates]
+        return [ProbeJob(candidate, probe_examples(self._setting.task)) for candidate in usable]
+
+    def _decided(self, ledger: Ledger) -> list[Job | ProbeJob]:
+        self._policy = self._policy or self._record.policy(ledger)
+        self.decision = self._policy.decide(ledger.state, self._record.count)
+        self._record.rounds.append((self._keys, self.decision))
+        self._record.write(self._setting.folder)
+        self._keys = []
+        self.expected += len(self.decision.runs)
+        return [self._next(name) for name in self.decision.runs]
 
     def _next(self, name: str) -> Job:
         job, run = self._last[name]
@@ -171,6 +199,7 @@ class Replayed:
     """A round as it was recorded and as it is decided now."""
 
     runs: list[Run]
+    probes: list[Probe]
     spent: float
     recorded: Decision
     decided: Decision
@@ -186,24 +215,24 @@ def replay_folder(folder: str | Path) -> list[Replayed]:
     """Take every decision of a search again from the runs in its store.
 
     Raises:
-        InputError: if the folder has no record, or its store lacks a run that a decision was taken from.
+        InputError: if the folder has no record, or its store lacks a run or probe that a decision was taken from.
     """
     record = Record.read(folder)
-    store, policy = Store(folder), record.policy()
-    ledger = Ledger(record.candidates, record.rungs, np.array(record.flops), record.budget)
+    store, ledger, policy = Store(folder), record.ledger(), None
     replayed = []
     for number, (keys, recorded) in enumerate(record.rounds, start=1):
-        runs = []
+        runs, probes = len(ledger.runs), len(ledger.probes)
         for key in keys:
-            run = store.find(key)
-            if run is None:
+            made = store.find(key) or store.find(key, "probes")
+            if made is None:
                 store.close()
                 raise InputError(
                     f"{store.path} has no run {key[:12]}, which round {number} made: run the selection again"
                 )
-            runs.append(run)
-        ledger.runs += runs
-        replayed.append(Replayed(runs, ledger.spent, recorded, policy.decide(ledger.state, record.count)))
+            ledger.add([made])
+        policy = policy or record.policy(ledger)
+        decided = policy.decide(ledger.state, record.count)
+        replayed.append(Replayed(ledger.runs[runs:], ledger.probes[probes:], ledger.spent, recorded, decided))
     store.close()
     return replayed
 

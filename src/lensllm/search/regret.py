@@ -107,21 +107,31 @@ class ExpectedRegret(Policy):
         return replace(now, runs=runs)
 
     def start_rungs(self, state: State) -> int:
-        """Rungs of the cheap ladder: as many as `start_part` pays, at least three, or two if the budget has no more."""
+        """Rungs of the cheap ladder: as many as `start_part` pays, at least three, or two if the budget has no more.
+
+        What was spent on anything but rungs (evaluations as the models came, probes) is not there for them.
+        """
         ladder = np.cumsum(state.costs.sum(axis=0))
         paid = int((ladder <= self.start_part * state.costs[:, -1].sum()).sum())
-        least = LEAST_RUNGS if ladder[min(LEAST_RUNGS, ladder.size) - 1] <= state.budget * ROUNDING else LEAST_RUNGS - 1
+        climbed = np.arange(state.rungs.size) < state.level[:, None]
+        beside = max(state.spent - float(state.costs[climbed].sum()), 0.0)
+        three = ladder[min(LEAST_RUNGS, ladder.size) - 1] + beside
+        least = LEAST_RUNGS if three <= state.budget * ROUNDING else LEAST_RUNGS - 1
         return min(max(paid, least), state.rungs.size)
 
     def believe(self, state: State) -> Belief:
-        """Forecast of the log losses at the target; what was measured there is known."""
-        parts = self.selector.parts(state.curves, state.rungs[-1])
+        """Forecast of the log losses at the target; what was measured there is known.
+
+        Nothing is believed of a candidate that was never fine-tuned, though its kernel may forecast it.
+        """
+        parts = self.selector.parts(state.curves.measured(), state.rungs[-1])
+        mean = np.where(state.level > 0, parts.mean, np.nan)
         past, own = parts.hindcast, self.selector.own
-        rivals = max(int(np.isfinite(parts.mean).sum()), 1)
+        rivals = max(int(np.isfinite(mean).sum()), 1)
         drawn = own.draw(past.own, past.origins * (1 - 1 / rivals), DRAWS, np.random.default_rng(self.seed))[:, 0]
         size = float(np.median(drawn))
-        ahead = np.where(np.isfinite(parts.mean), parts.ahead, 0.0)
-        return Belief(parts.mean, _own_sd(size, ahead, own.exponent), drawn / size)
+        ahead = np.where(np.isfinite(mean), parts.ahead, 0.0)
+        return Belief(mean, _own_sd(size, ahead, own.exponent), drawn / size)
 
     def _judge(self, state: State, belief: Belief) -> tuple[Decision, Floats]:
         """The choice and how good it is, and every candidate's probability of being the best."""

@@ -72,6 +72,20 @@ class Setting:
         return hashlib.sha256(json.dumps([*parts, job.examples, job.learning_rate, job.to_beat]).encode()).hexdigest()
 
 
+def run_all(
+    jobs: Sequence[Job | ProbeJob],
+    setting: Setting,
+    workers: int,
+    then: Callable[[Job | ProbeJob, Run | Probe], Sequence[Job | ProbeJob]],
+) -> Iterator[tuple[Job | ProbeJob, Run | Probe]]:
+    """Make runs and probes together, as `run_jobs` makes runs.
+
+    Raises:
+        InputError: as `run_jobs` and `run_probes`.
+    """
+    yield from _driven(jobs, setting, workers, then)
+
+
 def run_jobs(
     jobs: Sequence[Job], setting: Setting, workers: int, then: Callable[[Job, Run], Sequence[Job]]
 ) -> Iterator[tuple[Job, Run]]:

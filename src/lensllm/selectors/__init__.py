@@ -5,7 +5,7 @@ from lensllm.selectors.base import Selector, forecast_path
 from lensllm.selectors.kernel_only import KernelOnly
 from lensllm.selectors.kernel_prior import KernelPrior
 from lensllm.selectors.lensllm import LensLLM
-from lensllm.selectors.lensllm_kernel import LensLLMKernel
+from lensllm.selectors.lensllm_kernel import LensLLMKernel, default_selector
 from lensllm.selectors.log_me import LogMe
 from lensllm.selectors.model_size import ModelSize
 from lensllm.selectors.nlp_metrics import NlpMetrics
@@ -30,5 +30,6 @@ __all__ = [
     "SubTuning",
     "VanillaLawSelector",
     "ZeroShot",
+    "default_selector",
     "forecast_path",
 ]

@@ -8,6 +8,7 @@ from lensllm.curves import Floats
 from lensllm.laws import Prior, RectifiedLaw
 
 FURTHEST = 700.0  # of a logarithm that exp can still take
+AT_ONCE = 1000  # curves fitted together; a fit takes some 100 kB a curve while it lasts
 
 
 class FittedLaws:
@@ -27,9 +28,10 @@ class FittedLaws:
         seen = np.isfinite(y)
         keys = [x[row].tobytes() + values[row].tobytes() for row, values in zip(seen, y, strict=True)]
         new = [row for row, key in enumerate(keys) if key not in self._fits]
-        if new:
-            law = RectifiedLaw(prior=Prior(), starts=1).fit(2**x, np.exp(y[new]))
+        for start in range(0, len(new), AT_ONCE):
+            rows = new[start : start + AT_ONCE]
+            law = RectifiedLaw(prior=Prior(), starts=1).fit(2**x, np.exp(y[rows]))
             fits = zip(*(law.params_[name] for name in ("B", "F", "beta", "E")), strict=True)
-            self._fits.update(zip([keys[row] for row in new], fits, strict=True))
+            self._fits.update(zip([keys[row] for row in rows], fits, strict=True))
         b, f, beta, e = np.array([self._fits[key] for key in keys]).reshape(-1, 4).T[:, :, None]
         return np.asarray(np.log(b / (f + np.exp(np.minimum(beta * at * np.log(2), FURTHEST))) + e))

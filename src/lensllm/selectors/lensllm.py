@@ -86,6 +86,7 @@ class LensLLM(Selector):
         own: prior of each candidate's own error.
         draws: number of joint samples.
         seed: of the samples.
+        laws: fitted so far, to be shared between selectors of the same curves.
     """
 
     name = "lensllm"
@@ -98,6 +99,7 @@ class LensLLM(Selector):
         own: ErrorScale = OWN,
         draws: int = 2000,
         seed: int = 0,
+        laws: FittedLaws | None = None,
     ) -> None:
         self.law_weight = law_weight
         self.lag_weight = lag_weight
@@ -105,7 +107,7 @@ class LensLLM(Selector):
         self.own = own
         self.draws = draws
         self.seed = seed
-        self._laws = FittedLaws()
+        self._laws = laws or FittedLaws()
 
     def forecast(self, curves: Curves, target_size: float) -> Forecast:
         """Forecast all candidates together."""

@@ -6,11 +6,9 @@ import numpy as np
 
 from lensllm.curves import Curves
 from lensllm.errors import InputError
-from lensllm.forecast import Forecast
-from lensllm.selectors.base import check
 from lensllm.selectors.growth import STEEPEST
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
-from lensllm.selectors.lensllm import LensLLM
+from lensllm.selectors.lensllm import LensLLM, Parts
 
 SMALLEST = 8
 """Below, the kernel curve says more about its own stopping time than about the candidate (docs/kernel.md)."""
@@ -31,10 +29,14 @@ class LensLLMKernel(LensLLM):
 
     name = "lensllm_kernel"
 
-    def forecast(self, curves: Curves, target_size: float) -> Forecast:
-        """Forecast all candidates together."""
-        check(curves, target_size)
-        return super().forecast(with_kernel_curve(curves), target_size)
+    def parts(self, curves: Curves, target_size: float) -> Parts:
+        """The default's parts of the longer curves."""
+        return super().parts(with_kernel_curve(curves), target_size)
+
+
+def default_selector(probed: bool) -> LensLLM:
+    """What forecasts a selection: the default, with the kernel curve where candidates were probed."""
+    return LensLLMKernel() if probed else LensLLM()
 
 
 def with_kernel_curve(curves: Curves) -> Curves:

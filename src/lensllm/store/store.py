@@ -99,10 +99,12 @@ class Store:
                 (key, task, made.candidate, made.examples, made.status, _dump(made), time.time()),
             )
 
-    def find(self, key: str) -> Run | None:
-        """The recorded run of this key, whatever its status."""
-        row = self._connection.execute("SELECT record FROM runs WHERE key = ?", (key,)).fetchone()
-        return self._run(key, row[0]) if row and row[0] else None
+    def find(self, key: str, kind: Kind = "runs") -> Run | Probe | None:
+        """The recorded run or probe of this key, whatever its status."""
+        row = self._connection.execute(f"SELECT record FROM {kind} WHERE key = ?", (key,)).fetchone()
+        if not (row and row[0]):
+            return None
+        return self._run(key, row[0]) if kind == "runs" else self._probe(key, row[0])
 
     def runs(self) -> list[tuple[str, Run]]:
         """All recorded runs with the name of their task, in the order they were claimed.

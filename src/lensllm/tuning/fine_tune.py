@@ -125,7 +125,6 @@ def fine_tune(
     meter = bench.meter(model)
     parameters = sum(p.numel() for p in model.parameters())
     trials: list[Trial] = []
-    tokens = 0
     error = ""
     best: PreTrainedModel | None = model if examples == 0 else None
     least = math.inf
@@ -135,8 +134,7 @@ def fine_tune(
         rate, *waiting = waiting
         validation = math.inf
         try:
-            tuned, read = _train(bench, model if not trials else None, examples, rate, meter)
-            tokens += read
+            tuned = _train(bench, model if not trials else None, examples, rate, meter)
             validation = measure(tuned, bench, "validation", meter).nats_per_byte
             if validation < least:
                 best, learning_rate, least = tuned, rate, validation
@@ -165,7 +163,7 @@ def fine_tune(
         flops=meter.total,
         test_flops=meter.total - before_test,
         seconds=time.perf_counter() - started,
-        tokens=tokens,
+        tokens=meter.tokens,
         parameters=parameters,
         seed=protocol.seed,
         subset_seed=protocol.subset_seed,
@@ -175,8 +173,8 @@ def fine_tune(
 
 def _train(
     bench: Bench, model: PreTrainedModel | None, examples: int, rate: float, meter: FlopMeter
-) -> tuple[PreTrainedModel, int]:
-    """The tuned model and the tokens read; with less at once, and the same steps, where memory does not suffice."""
+) -> PreTrainedModel:
+    """The tuned model; with less at once, and the same steps, where memory does not suffice."""
     batch = bench.protocol.per_device_train_batch_size
     for micro_batch in [size for size in range(batch, 0, -1) if batch % size == 0]:
         trainer = CompletionTrainer(
@@ -189,7 +187,7 @@ def _train(
         )
         try:
             trainer.train()
-            return trainer.model, trainer.tokens
+            return trainer.model
         except torch.OutOfMemoryError:
             model = None
             if micro_batch == 1:

@@ -31,6 +31,7 @@ class FlopMeter:
 
     Attributes:
         total: FLOPs charged so far.
+        tokens: read in training so far.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -43,6 +44,7 @@ class FlopMeter:
         terms = np.array([_terms(*shape, self.encoder_decoder) for shape in PROBED])
         self._forward, self._training = np.linalg.lstsq(terms, counts, rcond=None)[0].T
         self.total = 0.0
+        self.tokens = 0
 
     def charge(self, batch: dict[str, Tensor], *, training: bool) -> None:
         """Add one forward pass over the batch, with its backward pass if training."""
@@ -50,6 +52,8 @@ class FlopMeter:
         kept = batch["labels"].shape[1]
         if not self.encoder_decoder:
             kept = length - first_labelled(batch["labels"]) if self._keeps_logits else length
+        if training:
+            self.tokens += int(batch["attention_mask"].sum())
         terms = _terms(length, kept, self.encoder_decoder)
         self.total += rows * float(terms @ (self._training if training else self._forward))
 

@@ -67,7 +67,6 @@ class Trunk:
         model: as trained so far.
         optimizer: with its state so far.
         meter: charged for everything.
-        tokens: read so far.
     """
 
     def __init__(self, bench: Bench) -> None:
@@ -75,7 +74,6 @@ class Trunk:
         if torch.cuda.is_available():
             self.model.to("cuda")
         self.meter = bench.meter(self.model)
-        self.tokens = 0
         self._protocol = bench.protocol
         self._micro_batch = bench.protocol.per_device_train_batch_size
         self.optimizer: Optimizer = self._trainer([], bench.protocol, 0.0).create_optimizer()
@@ -111,8 +109,6 @@ class Trunk:
                     raise
                 self.go_back(start)
                 self._micro_batch = max(size for size in range(1, self._micro_batch) if self._micro_batch % size == 0)
-            finally:
-                self.tokens += trainer.tokens
 
     def _trainer(self, examples: Sequence[Encoded], protocol: Protocol, rate: float) -> CompletionTrainer:
         return CompletionTrainer(self.model, examples, protocol, rate, self.meter, self._micro_batch)
@@ -126,8 +122,8 @@ def one_pass(bench: Bench, sizes: Sequence[int], learning_rate: float, form: One
     double, training costs about (trunk_epochs / epochs + 2 cool_down) times that of the last rung alone, where separate
     runs cost twice the last.
 
-    As with separate runs a rung whose validation loss is not below the best before is trained once more at a lower
-    rate, from the rung before on, and the better of the two is kept from there.
+    As with separate runs a rung whose validation loss is not below that of the rung before is trained once more at a
+    lower rate, from the rung before on, and the better of the two is kept from there.
 
     Args:
         bench: the candidate and the task.
@@ -141,13 +137,13 @@ def one_pass(bench: Bench, sizes: Sequence[int], learning_rate: float, form: One
     form = form or OnePass()
     trunk = Trunk(bench)
     runs: list[Run] = []
-    least = math.inf
+    to_beat = math.inf
     for before, examples in pairwise([0, *sizes]):
         rung = _Rung(bench, form, trunk, before, examples)
-        runs.append(rung.run(learning_rate, least))
+        runs.append(rung.run(learning_rate, to_beat))
         if runs[-1].status != "done":
             break
-        learning_rate, least = runs[-1].learning_rate, min(least, runs[-1].validation)
+        learning_rate, to_beat = runs[-1].learning_rate, runs[-1].validation
     return runs
 
 
@@ -161,7 +157,7 @@ class _Rung:
 
     def run(self, learning_rate: float, to_beat: float) -> Run:
         trunk, protocol = self.trunk, self.bench.protocol
-        started, flops, tokens = time.perf_counter(), trunk.meter.total, trunk.tokens
+        started, flops, tokens = time.perf_counter(), trunk.meter.total, trunk.meter.tokens
         start = trunk.checkpoint()
         trials: list[Trial] = []
         end = cooled = start
@@ -198,7 +194,7 @@ class _Rung:
             flops=trunk.meter.total - flops,
             test_flops=trunk.meter.total - before_test,
             seconds=time.perf_counter() - started,
-            tokens=trunk.tokens - tokens,
+            tokens=trunk.meter.tokens - tokens,
             parameters=sum(p.numel() for p in trunk.model.parameters()),
             seed=protocol.seed,
             subset_seed=protocol.subset_seed,

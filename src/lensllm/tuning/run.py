@@ -33,7 +33,7 @@ class Run:
         flops: floating-point operations of everything the run did: trials, training, evaluations.
         test_flops: the part of `flops` that measured the test loss.
         seconds: wall-clock time of the same.
-        tokens: tokens read in training, trials included.
+        tokens: tokens read in training; as in `flops`, every trial and every start that ran out of memory is in.
         parameters: of the model.
         seed: order of the training examples.
         subset_seed: the permutation that chose them.

@@ -66,7 +66,6 @@ class CompletionTrainer(Trainer):
         micro_batch: int,
     ) -> None:
         self.meter = meter
-        self.tokens = 0
         with tempfile.TemporaryDirectory() as unused:
             arguments = TrainingArguments(
                 output_dir=unused,
@@ -108,7 +107,6 @@ class CompletionTrainer(Trainer):
             Diverged: if it is not finite.
         """
         self.meter.charge(inputs, training=True)
-        self.tokens += int(inputs["attention_mask"].sum())
         tokens = counted(inputs, self.meter.encoder_decoder) if num_items_in_batch is None else num_items_in_batch
         loss = token_nats(model, inputs).sum() / tokens
         if not torch.isfinite(loss):
