@@ -24,9 +24,6 @@ def test_views_keep_names_sizes_and_features():
     assert turned.candidates == ("b", "a")
     assert list(turned.features["size"]) == [20, 10]
     np.testing.assert_array_equal(turned.losses[1], curves.losses[0])
-    shown = curves.showing(curves.sizes != 50).measured()
-    assert list(shown.sizes) == [0, 100]
-    assert list(shown.features["size"]) == [10, 20]
 
 
 def test_seeds_are_averaged_and_failed_runs_left_out():

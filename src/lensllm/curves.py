@@ -57,22 +57,16 @@ class Curves:
 
     def up_to(self, size: float) -> Curves:
         """The same curves with nothing measured beyond `size` examples."""
-        return self._at(np.asarray(self.sizes <= size))
+        seen = self.sizes <= size
+        known = copy(self)
+        object.__setattr__(known, "sizes", self.sizes[seen])
+        object.__setattr__(known, "losses", self.losses[:, seen])
+        return known
 
     def showing(self, seen: NDArray[np.bool_]) -> Curves:
         """The same curves with only these points known, `seen` of shape (K, S)."""
         known = copy(self)
         object.__setattr__(known, "losses", np.where(seen, self.losses, np.nan))
-        return known
-
-    def measured(self) -> Curves:
-        """The same curves without the sizes at which no candidate was measured."""
-        return self._at(np.asarray(np.isfinite(self.losses).any(axis=0)))
-
-    def _at(self, columns: NDArray[np.bool_]) -> Curves:
-        known = copy(self)
-        object.__setattr__(known, "sizes", self.sizes[columns])
-        object.__setattr__(known, "losses", self.losses[:, columns])
         return known
 
     def of(self, candidates: Sequence[str]) -> Curves:

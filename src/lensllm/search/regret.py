@@ -124,7 +124,7 @@ class ExpectedRegret(Policy):
 
         Nothing is believed of a candidate that was never fine-tuned, though its kernel may forecast it.
         """
-        parts = self.selector.parts(state.curves.measured(), state.rungs[-1])
+        parts = self.selector.parts(state.curves, state.rungs[-1])
         mean = np.where(state.level > 0, parts.mean, np.nan)
         past, own = parts.hindcast, self.selector.own
         rivals = max(int(np.isfinite(mean).sum()), 1)

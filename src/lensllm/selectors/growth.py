@@ -27,7 +27,10 @@ NOISE_TO_SPREAD = 2.0
 
 @dataclass(frozen=True)
 class LogCurves:
-    """x, shape (S,), and y, shape (K, S), NaN where not measured; sizes of 0 and losses of 0 or less are left out."""
+    """x, shape (S,), and y, shape (K, S), NaN where not measured.
+
+    Sizes of 0, losses of 0 or less and sizes at which nothing was measured are left out.
+    """
 
     x: Floats
     y: Floats
@@ -35,11 +38,11 @@ class LogCurves:
     @classmethod
     def of(cls, curves: Curves) -> LogCurves:
         """The fine-tuned part of the curves."""
-        tuned = curves.sizes > 0
-        losses = curves.losses[:, tuned]
         with np.errstate(divide="ignore", invalid="ignore"):
-            y = np.log(losses)
-        return cls(np.log2(curves.sizes[tuned]), np.where(np.isfinite(y), y, np.nan))
+            y = np.log(curves.losses)
+        y = np.where(np.isfinite(y), y, np.nan)
+        tuned = (curves.sizes > 0) & np.isfinite(y).any(axis=0)
+        return cls(np.log2(curves.sizes[tuned]), y[:, tuned])
 
     def up_to(self, columns: int) -> LogCurves:
         """The first columns alone."""
