@@ -40,7 +40,8 @@ from lensllm.selectors import (
     SubTuning,
     ZeroShot,
 )
-from lensllm.selectors.kernel_prior import learn
+from lensllm.selectors.kernel_prior import FEATURES as RELATED
+from lensllm.selectors.kernel_prior import Relation, learn
 from lensllm.selectors.rectified_law import LawSelector
 
 HERE = Path(__file__).parent
@@ -55,6 +56,7 @@ POOLS = {
 PAIRS = [
     ("lensllm_kernel", "default"),
     ("kernel_prior", "default"),
+    ("kernel_prior", "kernel_prior, no relation"),
     ("kernel_only d=32", "zero_shot"),
     ("law (10), t fitted", "law, F free"),
     ("law (10), t = 10", "law, F free"),
@@ -89,13 +91,19 @@ def law(t: float | None) -> Make:
 
 
 def prior(curves: Curves, others: Sequence[Curves]) -> Selector:
-    return KernelPrior(learn(others, curves.sizes[-1]))
+    return KernelPrior(learn(others))
+
+
+def no_relation(curves: Curves, others: Sequence[Curves]) -> Selector:
+    """The law from one point on, with the general prior."""
+    return KernelPrior(Relation(np.zeros((len(RELATED), 2)), np.full(2, 1e-12)))
 
 
 METHODS: dict[str, tuple[int, Make]] = {
     "default": (1, lambda c, o: LensLLM()),
     "lensllm_kernel": (0, lambda c, o: LensLLMKernel()),
     "kernel_prior": (1, prior),
+    "kernel_prior, no relation": (1, no_relation),
     "law, F free": (1, lambda c, o: RectifiedLawSelector(Prior())),
     "law (10), t fitted": (1, law(None)),
     "law (10), t = 10": (1, law(10.0)),
@@ -209,10 +217,13 @@ def run(report: bool, runs: Path | None) -> dict:
     if not tasks:
         raise SystemExit(f"no task of {source} is whole yet")
     result: dict = {"tasks": {name: len(curves.candidates) for name, curves in tasks.items()}, "pools": {}}
-    result["relation"] = {
-        "learned on": list(design),
-        "trace, effective_rank, fall, size": learn(list(design.values()), float(max(study.sizes))).tolist(),
-    }
+    result["relation"] = {"features": RELATED}
+    for task in design:
+        others = [curves for name, curves in design.items() if name != task]
+        if others:
+            learned = learn(others)
+            found = {"weights of log F, log beta": learned.weights.tolist(), "explained": learned.explained.tolist()}
+            result["relation"][f"without {task}"] = found
     for pool, pattern in POOLS.items():
         rows, forecasts, truths = [], {}, {}
         for task, whole in tasks.items():
