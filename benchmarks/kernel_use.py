@@ -75,13 +75,13 @@ FEATURES = (
 )
 METRICS = ("spearman", "pearson", "rel_acc", "rel_acc_of_8")
 
-Make = Callable[[Curves, Sequence[Curves]], Selector]
+Make = Callable[[Curves, Relation | None], Selector]
 
 
 def law(t: float | None) -> Make:
     """Equation (10) with F as measured; the prior on beta and E is that of the law with F free."""
 
-    def make(curves: Curves, others: Sequence[Curves]) -> Selector:
+    def make(curves: Curves, relation: Relation | None) -> Selector:
         start = curves.features["squared_residual"].to_numpy(float)[:, None]
         shares = curves.features[[f"remaining_{t:g}" for t in TIMES]].to_numpy(float)
         f = np.column_stack([start, start * np.minimum.accumulate(shares, axis=1)])
@@ -90,34 +90,30 @@ def law(t: float | None) -> Make:
     return make
 
 
-def prior(curves: Curves, others: Sequence[Curves]) -> Selector:
-    return KernelPrior(learn(others))
-
-
-def no_relation(curves: Curves, others: Sequence[Curves]) -> Selector:
+def no_relation(curves: Curves, relation: Relation | None) -> Selector:
     """The law from one point on, with the general prior."""
     return KernelPrior(Relation(np.zeros((len(RELATED), 2)), np.full(2, 1e-12)))
 
 
 METHODS: dict[str, tuple[int, Make]] = {
-    "default": (1, lambda c, o: LensLLM()),
-    "lensllm_kernel": (0, lambda c, o: LensLLMKernel()),
-    "kernel_prior": (1, prior),
+    "default": (1, lambda c, r: LensLLM()),
+    "lensllm_kernel": (0, lambda c, r: LensLLMKernel()),
+    "kernel_prior": (1, lambda c, r: KernelPrior(r)),
     "kernel_prior, no relation": (1, no_relation),
-    "law, F free": (1, lambda c, o: RectifiedLawSelector(Prior())),
+    "law, F free": (1, lambda c, r: RectifiedLawSelector(Prior())),
     "law (10), t fitted": (1, law(None)),
     "law (10), t = 10": (1, law(10.0)),
     "law (10), t = 100": (1, law(100.0)),
-    "sub_tuning": (1, lambda c, o: SubTuning()),
-    "zero_shot": (0, lambda c, o: ZeroShot()),
-    "kernel_only d=8": (0, lambda c, o: KernelOnly(8)),
-    "kernel_only d=16": (0, lambda c, o: KernelOnly(16)),
-    "kernel_only d=32": (0, lambda c, o: KernelOnly(32)),
-    "nlp_metrics": (0, lambda c, o: NlpMetrics()),
-    "log_me": (0, lambda c, o: LogMe()),
-    "model_size": (0, lambda c, o: ModelSize()),
+    "sub_tuning": (1, lambda c, r: SubTuning()),
+    "zero_shot": (0, lambda c, r: ZeroShot()),
+    "kernel_only d=8": (0, lambda c, r: KernelOnly(8)),
+    "kernel_only d=16": (0, lambda c, r: KernelOnly(16)),
+    "kernel_only d=32": (0, lambda c, r: KernelOnly(32)),
+    "nlp_metrics": (0, lambda c, r: NlpMetrics()),
+    "log_me": (0, lambda c, r: LogMe()),
+    "model_size": (0, lambda c, r: ModelSize()),
 }
-"""Name -> least number of rungs, and how it is made for a task, given the other design tasks."""
+"""Name -> least number of rungs, and how it is made for a task, given what the other design tasks teach."""
 MEASURES_NOTHING = {"zero_shot", "kernel_only d=8", "kernel_only d=16", "kernel_only d=32", "nlp_metrics", "log_me",
                     "model_size"}  # fmt: skip
 
@@ -155,7 +151,7 @@ def scores(forecast: Floats, truth: Floats) -> dict[str, float]:
     }
 
 
-def measure(name: str, curves: Curves, others: Sequence[Curves], rungs: int) -> tuple[dict[str, float], Floats]:
+def measure(name: str, curves: Curves, relation: Relation | None, rungs: int) -> tuple[dict[str, float], Floats]:
     """Scores on a pool, RelAcc averaged over random sub-pools of 8 where it has more, and the forecast."""
     make, target = METHODS[name][1], float(curves.sizes[-1])
     truth = curves.at(target)
@@ -163,7 +159,7 @@ def measure(name: str, curves: Curves, others: Sequence[Curves], rungs: int) -> 
     def forecast(pool: Curves) -> Floats:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            selector = make(pool, others)
+            selector = make(pool, relation)
             return selector.forecast(seen(pool, rungs), target).mean
 
     made = forecast(curves)
@@ -217,13 +213,15 @@ def run(report: bool, runs: Path | None) -> dict:
     if not tasks:
         raise SystemExit(f"no task of {source} is whole yet")
     result: dict = {"tasks": {name: len(curves.candidates) for name, curves in tasks.items()}, "pools": {}}
-    result["relation"] = {"features": RELATED}
-    for task in design:
+    relations: dict[str, Relation] = {}
+    for task in tasks:
         others = [curves for name, curves in design.items() if name != task]
         if others:
-            learned = learn(others)
-            found = {"weights of log F, log beta": learned.weights.tolist(), "explained": learned.explained.tolist()}
-            result["relation"][f"without {task}"] = found
+            relations[task] = learn(others)
+    result["relation"] = {"features": RELATED} | {
+        f"for {task}": {"weights of log F, log beta": r.weights.tolist(), "explained": r.explained.tolist()}
+        for task, r in relations.items()
+    }
     for pool, pattern in POOLS.items():
         rows, forecasts, truths = [], {}, {}
         for task, whole in tasks.items():
@@ -231,13 +229,12 @@ def run(report: bool, runs: Path | None) -> dict:
             if len(names) < 3:
                 continue
             curves = whole.of(names)
-            others = [other.of(other.candidates) for name, other in design.items() if name != task]
             truths[task], forecasts[task] = curves.at(curves.sizes[-1]), {}
             for name, (least, _) in METHODS.items():
-                if name == "kernel_prior" and not others:
+                if name == "kernel_prior" and task not in relations:
                     continue
                 for rungs in RUNGS[:1] if name in MEASURES_NOTHING else RUNGS[least:]:
-                    score, made = measure(name, curves, others, rungs)
+                    score, made = measure(name, curves, relations.get(task), rungs)
                     rows.append({"task": task, "method": name, "rungs": rungs, **score})
                     forecasts[task][name, rungs] = made
         paired = [
