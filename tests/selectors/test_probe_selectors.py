@@ -65,7 +65,7 @@ def task(seed, k=12, holds=True):
         z = random.standard_normal(z.shape)
     f, beta = np.exp(3.0 + 1.5 * z[:, 0] + random.normal(0, 0.1, k)), np.exp(-1.0 + 0.5 * z[:, 3])
     shape = (f + 50**beta)[:, None] / (f[:, None] + np.maximum(SIZES, 1) ** beta[:, None])
-    return Curves(names, SIZES, level[:, None] * (0.9 * shape + 0.1), features)
+    return Curves(names, SIZES, level[:, None] * (0.5 * shape + 0.5), features)
 
 
 def test_a_relation_that_holds_is_learned_and_helps_where_laws_are_not_known():
@@ -74,12 +74,11 @@ def test_a_relation_that_holds_is_learned_and_helps_where_laws_are_not_known():
     assert np.abs(learned.weights[:, 0]).argmax() == 0
     assert np.abs(learned.weights[:, 1]).argmax() == 3
     new = task(99)
-    for points, part in ((1, 0.85), (2, 1.0)):
-        errors = []
-        for prior in (Prior(least_points=1), learned.prior(kernel_features(new))):
-            law = RectifiedLaw(prior).fit(SIZES[1 : points + 1], new.losses[:, 1 : points + 1])
-            errors.append(np.std(np.log(law.predict([6400])[:, 0] / new.at(6400))))
-        assert errors[1] < part * errors[0]
+    errors = []
+    for prior in (Prior(least_points=1), learned.prior(kernel_features(new))):
+        law = RectifiedLaw(prior).fit([50], new.at(50)[:, None])
+        errors.append(np.std(np.log(law.predict([6400])[:, 0] / new.at(6400))))
+    assert errors[1] < 0.6 * errors[0]
     seen, truth = new.up_to(50), new.at(6400)
     plain, informed = (s.forecast(seen, 6400) for s in (LensLLM(), KernelPrior(learned)))
     assert centred_rmse(informed, truth) < centred_rmse(plain, truth)
