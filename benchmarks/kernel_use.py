@@ -47,7 +47,7 @@ from lensllm.selectors.rectified_law import LawSelector
 HERE = Path(__file__).parent
 RESULT, DOCUMENT = HERE / "results" / "kernel_use.json", HERE.parent / "docs" / "kernel.md"
 BEGIN, END = "<!-- kernel_use: written by benchmarks/kernel_use.py -->", "<!-- kernel_use: end -->"
-RUNGS, LEAST_CANDIDATES, SUBPOOL, SUBPOOLS, RESAMPLES = (0, 1, 2, 3, 4), 8, 8, 40, 2000
+RUNGS, LEAST_CANDIDATES, SUBPOOL, SUBPOOLS, RESAMPLES = (0, 1, 2, 3, 4), 8, 8, 10, 2000
 POOLS = {
     "all": "",
     "corpus differs (gpt2-0.2m)": r"gpt2-0\.2m-.*",
@@ -62,6 +62,9 @@ PAIRS = [
     ("law (10), t = 10", "law, F free"),
     ("law (10), t = 100", "law, F free"),
 ]
+CHOSE = ("define", "sentiment")
+"""The tasks on which the points of the kernel curve that lensllm_kernel takes were chosen."""
+BY_TASK = ("default", "lensllm_kernel", "kernel_prior")
 FEATURES = (
     "effective_rank",
     "decay",
@@ -244,6 +247,10 @@ def run(report: bool, runs: Path | None) -> dict:
             if (found := difference(forecasts, truths, first, second, rungs))
         ]
         result["pools"][pool] = {"rows": rows, "paired": paired}
+        if not pattern:
+            new = {task: made for task, made in forecasts.items() if task not in CHOSE}
+            found = {r: difference(new, truths, *PAIRS[0], r) for r in RUNGS}
+            result["confirmation"] = [{"rungs": r, **pair} for r, pair in found.items() if pair]
     result["features"] = {task: correlations(curves) for task, curves in tasks.items()}
     result["cost"] = cost(study, source, tasks)
     return result
@@ -314,6 +321,19 @@ def markdown(result: dict) -> str:
         if any(cells):
             shown = [f"{p['spearman']:+.2f} ({p['low']:+.2f} to {p['high']:+.2f})" if p else "" for p in cells]
             lines.append(f"| {first} - {second} | " + " | ".join(shown) + " |")
+    lines += [
+        "",
+        "Task by task, Spearman of all candidates: default, with the kernel curve, with the learned prior:",
+        "",
+    ]
+    lines += [
+        "| task | " + " | ".join(f"{r} rung{'s' * (r != 1)}" for r in RUNGS[1:]) + " |",
+        "|---" * len(RUNGS) + "|",
+    ]
+    found = {(r["task"], r["method"], r["rungs"]): r["spearman"] for r in result["pools"]["all"]["rows"]}
+    for task in result["tasks"]:
+        cells = [", ".join(f"{found.get((task, name, rungs), np.nan):.2f}" for name in BY_TASK) for rungs in RUNGS[1:]]
+        lines.append(f"| `{task}` | " + " | ".join(cells) + " |")
     lines += ["", "Spearman of single features with the loss on 50 examples / on all:", ""]
     lines += ["| task | " + " | ".join(FEATURES) + " |", "|---" * (len(FEATURES) + 1) + "|"]
     for task, found in result["features"].items():
