@@ -16,7 +16,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -49,6 +49,13 @@ def data(model: str, examples: int) -> list[dict[str, torch.Tensor]]:
     """The first training examples, tokenised for a shipped model."""
     bench = Bench(find_candidate(model), read_task(TASK), Protocol())
     return [collate(bench.split("train")[:examples])]
+
+
+def random_data(examples: int, length: int) -> list[dict[str, torch.Tensor]]:
+    """Random tokens without padding; the second half of each example is its completion."""
+    ids = torch.randint(1, 2048, (examples, length), generator=torch.Generator().manual_seed(0))
+    labels = torch.where(torch.arange(length) < length // 2, -100, ids)
+    return [{"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}]
 
 
 def random_model(layers: int, hidden: int) -> PreTrainedModel:
@@ -140,7 +147,8 @@ def one(job: dict) -> dict:
     """Run one way and tell its seconds and bytes; the Gram goes to a file for comparison."""
     torch.set_num_threads(1)
     tokens = job.get("tokens", TOKENS)
-    batches = data(job.get("data", MODEL), job["examples"])
+    examples = job["examples"]
+    batches = random_data(examples, job["length"]) if "length" in job else data(MODEL, examples)
     model = random_model(*job["shape"]) if "shape" in job else load_model(find_candidate(job["model"]))
     model.set_attn_implementation("eager" if job["way"] == "vmap(grad)" else "sdpa")
     options = {"output": job["output"], "tokens": tokens, "projection": job.get("projection")}
@@ -181,17 +189,20 @@ def run(turns: int = TURNS, **job: object) -> tuple[dict, np.ndarray]:
     return best | {"bytes": min(r["bytes"] for r in results)}, gram
 
 
-def speed(output: str) -> dict:
+WAYS: dict[str, dict] = {
+    "one backward a row": {"way": "stored"},
+    "vmap(grad)": {"way": "vmap(grad)"},
+    "exact": {"way": "ours", "flops": True},
+    f"projected to {PROJECTION}": {"way": "ours", "projection": PROJECTION},
+}
+
+
+def speed(ways: Iterable[str] = WAYS, **job: object) -> dict:
     """Our ways and the plain ways, and ratios of the plain to ours."""
     table, grams = {}, {}
-    for name, job in {
-        "one backward a row": {"way": "stored"},
-        "vmap(grad)": {"way": "vmap(grad)"},
-        "exact": {"way": "ours", "flops": True},
-        f"projected to {PROJECTION}": {"way": "ours", "projection": PROJECTION},
-    }.items():
-        table[name], grams[name] = run(model=MODEL, examples=EXAMPLES, output=output, **job)
-        print(output, name, json.dumps(table[name]), flush=True)
+    for name in ways:
+        table[name], grams[name] = run(**job, **WAYS[name])
+        print(name, json.dumps(job | table[name]), flush=True)
     first, truth = table["one backward a row"], grams["one backward a row"]
     for name, row in table.items():
         row["times faster than one backward a row"] = first["seconds"] / row["seconds"]
@@ -201,6 +212,16 @@ def speed(output: str) -> dict:
     exact = table["exact"]
     exact["times its own arithmetic"] = exact["seconds"] * exact["gemm_rate"] / exact["flops"]
     return table
+
+
+def wider() -> list[dict]:
+    """The scalar kernel of wider models (random weights): 32 short examples, and 32 of 128 random tokens."""
+    found = []
+    for shape in ((4, 256), (6, 384), (6, 512)):
+        for length in ({}, {"length": 128}):
+            job = {"shape": shape, "examples": 32, "output": "scalar", **length}
+            found.append(job | {"ways": speed(("one backward a row", "exact"), **job)})
+    return found
 
 
 def growth() -> list[dict]:
@@ -279,8 +300,9 @@ def first_rung() -> list[dict]:
 
 def main() -> None:
     parts = {
-        "scalar": partial(speed, "scalar"),
-        "token": partial(speed, "token"),
+        "scalar": partial(speed, model=MODEL, examples=EXAMPLES, output="scalar"),
+        "token": partial(speed, model=MODEL, examples=EXAMPLES, output="token"),
+        "wider": wider,
         "growth": growth,
         "profile": profile,
         "curve_change": curve_change,

@@ -40,13 +40,14 @@ from lensllm.selectors import (
     SubTuning,
     ZeroShot,
 )
-from lensllm.selectors.kernel_prior import learn
+from lensllm.selectors.kernel_prior import FEATURES as RELATED
+from lensllm.selectors.kernel_prior import Relation, learn
 from lensllm.selectors.rectified_law import LawSelector
 
 HERE = Path(__file__).parent
 RESULT, DOCUMENT = HERE / "results" / "kernel_use.json", HERE.parent / "docs" / "kernel.md"
 BEGIN, END = "<!-- kernel_use: written by benchmarks/kernel_use.py -->", "<!-- kernel_use: end -->"
-RUNGS, LEAST_CANDIDATES, SUBPOOL, SUBPOOLS, RESAMPLES = (0, 1, 2, 3, 4), 8, 8, 40, 2000
+RUNGS, LEAST_CANDIDATES, SUBPOOL, SUBPOOLS, RESAMPLES = (0, 1, 2, 3, 4), 8, 8, 10, 2000
 POOLS = {
     "all": "",
     "corpus differs (gpt2-0.2m)": r"gpt2-0\.2m-.*",
@@ -55,11 +56,15 @@ POOLS = {
 PAIRS = [
     ("lensllm_kernel", "default"),
     ("kernel_prior", "default"),
+    ("kernel_prior", "kernel_prior, no relation"),
     ("kernel_only d=32", "zero_shot"),
     ("law (10), t fitted", "law, F free"),
     ("law (10), t = 10", "law, F free"),
     ("law (10), t = 100", "law, F free"),
 ]
+CHOSE = ("define", "sentiment")
+"""The tasks on which the points of the kernel curve that lensllm_kernel takes were chosen."""
+BY_TASK = ("default", "lensllm_kernel", "kernel_prior")
 FEATURES = (
     "effective_rank",
     "decay",
@@ -73,13 +78,13 @@ FEATURES = (
 )
 METRICS = ("spearman", "pearson", "rel_acc", "rel_acc_of_8")
 
-Make = Callable[[Curves, Sequence[Curves]], Selector]
+Make = Callable[[Curves, Relation | None], Selector]
 
 
 def law(t: float | None) -> Make:
     """Equation (10) with F as measured; the prior on beta and E is that of the law with F free."""
 
-    def make(curves: Curves, others: Sequence[Curves]) -> Selector:
+    def make(curves: Curves, relation: Relation | None) -> Selector:
         start = curves.features["squared_residual"].to_numpy(float)[:, None]
         shares = curves.features[[f"remaining_{t:g}" for t in TIMES]].to_numpy(float)
         f = np.column_stack([start, start * np.minimum.accumulate(shares, axis=1)])
@@ -88,28 +93,30 @@ def law(t: float | None) -> Make:
     return make
 
 
-def prior(curves: Curves, others: Sequence[Curves]) -> Selector:
-    return KernelPrior(learn(others, curves.sizes[-1]))
+def no_relation(curves: Curves, relation: Relation | None) -> Selector:
+    """The law from one point on, with the general prior."""
+    return KernelPrior(Relation(np.zeros((len(RELATED), 2)), np.full(2, 1e-12)))
 
 
 METHODS: dict[str, tuple[int, Make]] = {
-    "default": (1, lambda c, o: LensLLM()),
-    "lensllm_kernel": (0, lambda c, o: LensLLMKernel()),
-    "kernel_prior": (1, prior),
-    "law, F free": (1, lambda c, o: RectifiedLawSelector(Prior())),
+    "default": (1, lambda c, r: LensLLM()),
+    "lensllm_kernel": (0, lambda c, r: LensLLMKernel()),
+    "kernel_prior": (1, lambda c, r: KernelPrior(r)),
+    "kernel_prior, no relation": (1, no_relation),
+    "law, F free": (1, lambda c, r: RectifiedLawSelector(Prior())),
     "law (10), t fitted": (1, law(None)),
     "law (10), t = 10": (1, law(10.0)),
     "law (10), t = 100": (1, law(100.0)),
-    "sub_tuning": (1, lambda c, o: SubTuning()),
-    "zero_shot": (0, lambda c, o: ZeroShot()),
-    "kernel_only d=8": (0, lambda c, o: KernelOnly(8)),
-    "kernel_only d=16": (0, lambda c, o: KernelOnly(16)),
-    "kernel_only d=32": (0, lambda c, o: KernelOnly(32)),
-    "nlp_metrics": (0, lambda c, o: NlpMetrics()),
-    "log_me": (0, lambda c, o: LogMe()),
-    "model_size": (0, lambda c, o: ModelSize()),
+    "sub_tuning": (1, lambda c, r: SubTuning()),
+    "zero_shot": (0, lambda c, r: ZeroShot()),
+    "kernel_only d=8": (0, lambda c, r: KernelOnly(8)),
+    "kernel_only d=16": (0, lambda c, r: KernelOnly(16)),
+    "kernel_only d=32": (0, lambda c, r: KernelOnly(32)),
+    "nlp_metrics": (0, lambda c, r: NlpMetrics()),
+    "log_me": (0, lambda c, r: LogMe()),
+    "model_size": (0, lambda c, r: ModelSize()),
 }
-"""Name -> least number of rungs, and how it is made for a task, given the other design tasks."""
+"""Name -> least number of rungs, and how it is made for a task, given what the other design tasks teach."""
 MEASURES_NOTHING = {"zero_shot", "kernel_only d=8", "kernel_only d=16", "kernel_only d=32", "nlp_metrics", "log_me",
                     "model_size"}  # fmt: skip
 
@@ -147,7 +154,7 @@ def scores(forecast: Floats, truth: Floats) -> dict[str, float]:
     }
 
 
-def measure(name: str, curves: Curves, others: Sequence[Curves], rungs: int) -> tuple[dict[str, float], Floats]:
+def measure(name: str, curves: Curves, relation: Relation | None, rungs: int) -> tuple[dict[str, float], Floats]:
     """Scores on a pool, RelAcc averaged over random sub-pools of 8 where it has more, and the forecast."""
     make, target = METHODS[name][1], float(curves.sizes[-1])
     truth = curves.at(target)
@@ -155,7 +162,7 @@ def measure(name: str, curves: Curves, others: Sequence[Curves], rungs: int) -> 
     def forecast(pool: Curves) -> Floats:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            selector = make(pool, others)
+            selector = make(pool, relation)
             return selector.forecast(seen(pool, rungs), target).mean
 
     made = forecast(curves)
@@ -209,9 +216,14 @@ def run(report: bool, runs: Path | None) -> dict:
     if not tasks:
         raise SystemExit(f"no task of {source} is whole yet")
     result: dict = {"tasks": {name: len(curves.candidates) for name, curves in tasks.items()}, "pools": {}}
-    result["relation"] = {
-        "learned on": list(design),
-        "trace, effective_rank, fall, size": learn(list(design.values()), float(max(study.sizes))).tolist(),
+    relations: dict[str, Relation] = {}
+    for task in tasks:
+        others = [curves for name, curves in design.items() if name != task]
+        if others:
+            relations[task] = learn(others)
+    result["relation"] = {"features": RELATED} | {
+        f"for {task}": {"weights of log F, log beta": r.weights.tolist(), "explained": r.explained.tolist()}
+        for task, r in relations.items()
     }
     for pool, pattern in POOLS.items():
         rows, forecasts, truths = [], {}, {}
@@ -220,13 +232,12 @@ def run(report: bool, runs: Path | None) -> dict:
             if len(names) < 3:
                 continue
             curves = whole.of(names)
-            others = [other.of(other.candidates) for name, other in design.items() if name != task]
             truths[task], forecasts[task] = curves.at(curves.sizes[-1]), {}
             for name, (least, _) in METHODS.items():
-                if name == "kernel_prior" and not others:
+                if name == "kernel_prior" and task not in relations:
                     continue
                 for rungs in RUNGS[:1] if name in MEASURES_NOTHING else RUNGS[least:]:
-                    score, made = measure(name, curves, others, rungs)
+                    score, made = measure(name, curves, relations.get(task), rungs)
                     rows.append({"task": task, "method": name, "rungs": rungs, **score})
                     forecasts[task][name, rungs] = made
         paired = [
@@ -236,6 +247,10 @@ def run(report: bool, runs: Path | None) -> dict:
             if (found := difference(forecasts, truths, first, second, rungs))
         ]
         result["pools"][pool] = {"rows": rows, "paired": paired}
+        if not pattern:
+            new = {task: made for task, made in forecasts.items() if task not in CHOSE}
+            found = {r: difference(new, truths, *PAIRS[0], r) for r in RUNGS}
+            result["confirmation"] = [{"rungs": r, **pair} for r, pair in found.items() if pair]
     result["features"] = {task: correlations(curves) for task, curves in tasks.items()}
     result["cost"] = cost(study, source, tasks)
     return result
@@ -306,6 +321,19 @@ def markdown(result: dict) -> str:
         if any(cells):
             shown = [f"{p['spearman']:+.2f} ({p['low']:+.2f} to {p['high']:+.2f})" if p else "" for p in cells]
             lines.append(f"| {first} - {second} | " + " | ".join(shown) + " |")
+    lines += [
+        "",
+        "Task by task, Spearman of all candidates: default, with the kernel curve, with the learned prior:",
+        "",
+    ]
+    lines += [
+        "| task | " + " | ".join(f"{r} rung{'s' * (r != 1)}" for r in RUNGS[1:]) + " |",
+        "|---" * len(RUNGS) + "|",
+    ]
+    found = {(r["task"], r["method"], r["rungs"]): r["spearman"] for r in result["pools"]["all"]["rows"]}
+    for task in result["tasks"]:
+        cells = [", ".join(f"{found.get((task, name, rungs), np.nan):.2f}" for name in BY_TASK) for rungs in RUNGS[1:]]
+        lines.append(f"| `{task}` | " + " | ".join(cells) + " |")
     lines += ["", "Spearman of single features with the loss on 50 examples / on all:", ""]
     lines += ["| task | " + " | ".join(FEATURES) + " |", "|---" * (len(FEATURES) + 1) + "|"]
     for task, found in result["features"].items():

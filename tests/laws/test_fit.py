@@ -246,3 +246,22 @@ def test_f_stays_between_its_first_and_last_value():
 def test_a_kernel_loss_that_is_none_is_told(times, losses, t, message):
     with pytest.raises(InputError, match=message):
         LensLLMLaw.measured(times, losses, t)
+
+
+def test_each_curve_may_have_a_prior_of_its_own_and_few_points_are_enough_then():
+    _, _, losses = prior_curves(3, seed=8)
+    centers = np.array([0.0, 2.5, 5.0])
+    for points in (1, 2, 6):
+        sizes, seen = SIZES[:points], losses[:, :points]
+        together = RectifiedLaw(Prior(log_f=(centers, 1.0), least_points=1)).fit(sizes, seen)
+        assert (together.status_ == "ok").all()
+        for row, center in enumerate(centers):
+            alone = RectifiedLaw(Prior(log_f=(center, 1.0), least_points=1)).fit(sizes, seen[row])
+            np.testing.assert_allclose(together.predict(SIZES)[row], alone.predict(SIZES)[0], rtol=1e-6)
+        if points == 1:
+            np.testing.assert_allclose(np.log(together.params_["F"]), centers, atol=1e-4)
+            np.testing.assert_allclose(np.log(together.params_["beta"]), Prior().log_beta[0], atol=1e-4)
+            np.testing.assert_allclose(together.params_["E"], Prior().floor[0] * losses[:, 0], rtol=1e-4)
+            np.testing.assert_allclose(together.predict(sizes), seen, rtol=1e-5)
+            assert np.isfinite(together.sample(SIZES, draws=64)).all()
+    assert (RectifiedLaw(Prior()).fit(SIZES[:3], losses[:, :3]).status_ == "too few points").all()

@@ -39,10 +39,13 @@ def test_padding_on_either_side_changes_nothing(family):
         assert np.array_equal(padded.index, plain.index)
 
 
-def test_batching_and_memory_change_nothing(monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "limit", "value"), [(rows_module, "ROW_LIMIT", 4), (gram_module, "POSITION_NUMBERS", 1)]
+)
+def test_batching_and_memory_change_nothing(monkeypatch, module, limit, value):
     model, data = tiny("gpt2"), batch("gpt2")
     truth = dense_gram(model, data, "token")
-    monkeypatch.setattr(rows_module, "ROW_LIMIT", 4)
+    monkeypatch.setattr(module, limit, value)
     single = [{name: tensor[i : i + 1] for name, tensor in data.items()} for i in range(len(data["labels"]))]
     assert error(kernel(model, single, memory=1).gram, truth) < 1e-4
 
@@ -176,6 +179,11 @@ def test_index_and_residual_belong_to_the_rows(family):
             assert (measured.index[row, 0], measured.index[row, 2]) == (example, int(token))
             row += 1
     scalar = kernel(model, [data], "scalar")
+    expected = []
+    for parts in zip(data["input_ids"], data["attention_mask"], data["labels"], strict=True):
+        logits, targets = logits_of(model, *parts)
+        expected.append(torch.log_softmax(logits, -1).gather(1, targets[:, None]).mean().item())
+    assert np.allclose(scalar.log_probs, expected, atol=1e-6)
     assert np.allclose(scalar.residual, scalar.log_probs)
 
 
@@ -224,12 +232,13 @@ def test_bad_input_is_named():
         kernel(model, [data])
 
 
-def test_values_that_are_not_finite_are_named():
+@pytest.mark.parametrize("output", ["token", "scalar"])
+def test_values_that_are_not_finite_are_named(output):
     model, data = tiny("gpt2"), batch("gpt2")
     with torch.no_grad():
         model.transformer.wte.weight[int(data["input_ids"][3, 0])] = torch.inf
     with pytest.raises(InputError, match=r"example [0-9]: the model's logits are not finite"):
-        kernel(model, [data])
+        kernel(model, [data], output)
 
 
 def test_a_gradient_that_is_not_finite_names_layer_and_example():

@@ -24,7 +24,9 @@ from lensllm.selectors import (
     VanillaLawSelector,
     ZeroShot,
 )
+from lensllm.selectors.kernel_prior import Relation
 
+RELATION = Relation(np.array([[0.5, 0.2], [-0.3, 0.1], [0.2, 0.0], [0.1, -0.2], [0.4, 0.1]]), np.array([0.3, 0.2]))
 SELECTORS = [
     LensLLM(),
     SlopeGrowth(),
@@ -37,7 +39,7 @@ SELECTORS = [
     KernelOnly(),
     NlpMetrics(),
     LogMe(),
-    KernelPrior([0.1, -0.2, 0.3, 0.1]),
+    KernelPrior(RELATION),
     LensLLMKernel(),
 ]
 FROM_FEATURES = ("model_size", "kernel_only", "nlp_metrics", "log_me", "lensllm_kernel")
@@ -56,7 +58,7 @@ def some_curves(k=6, sizes=(0, 50, 100, 200, 400), seed=0):
 def some_features(names):
     k = np.arange(len(names))
     probes = {"kernel_8": 5.0 + k, "kernel_32": 4.0 + k, "pl_alpha": 2 + 0.1 * k, "log_me": -0.1 * k}
-    probes |= {"zero_shot": 6.0 + k, "trace": 3.0**k, "effective_rank": 9.0 - k}
+    probes |= {"zero_shot": 6.0 + k, "decay": 1.0 + 0.1 * k, "trace": 3.0**k, "effective_rank": 9.0 - k}
     return pd.DataFrame({"size": 10.0 ** (5 + k), **probes}, index=list(names))
 
 

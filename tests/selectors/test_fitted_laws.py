@@ -55,3 +55,17 @@ def test_a_point_at_another_size_is_another_curve():
     y = np.log([[2.0, 1.8, 1.7, 1.65]])
     near, far = (laws.log_losses(x, y, np.array([14.0])) for x in (X[:4], X[:4] + 2))
     assert abs(near - far) > 1e-3
+
+
+def test_each_candidate_keeps_to_its_own_prior(losses):
+    """Two candidates with the same points and other priors have other laws, fitted anew or not."""
+    y = np.log(losses[[0, 0]])[:, :2]
+    prior = Prior(log_f=(np.array([0.0, 8.0]), 0.5), least_points=1)
+    laws = FittedLaws(prior)
+    expected = np.log(RectifiedLaw(prior=prior, starts=1).fit(SIZES[:2], np.exp(y)).predict(SIZES[5:]))
+    for _ in range(2):
+        np.testing.assert_allclose(laws.log_losses(X[:2], y, X[5:]), expected, atol=1e-6)
+    assert abs(expected[0] - expected[1]) > 1e-3
+    with_less = np.log(losses[[0, 0]])[:, :2]
+    with_less[0, 1] = np.nan
+    np.testing.assert_allclose(laws.log_losses(X[:2], with_less, X[5:])[1], expected[1], atol=1e-6)

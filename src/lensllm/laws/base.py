@@ -24,20 +24,33 @@ SAMPLE_CHUNK = 16  # the proposals of so many curves stay in cache
 
 @dataclass(frozen=True)
 class Prior:
-    """Independent normal priors that turn least squares into maximum a posteriori.
+    """Independent normal priors that turn least squares into maximum a posteriori; one for all curves or one each.
 
     The defaults are wide around what least squares finds on the published curves (log F 2.3 +- 3, log beta -1.4 +- 0.6,
     E over the lowest loss 0.5 +- 0.35).
 
     Attributes:
-        log_f: mean and standard deviation of log F.
-        log_beta: mean and standard deviation of log beta.
+        log_f: mean and standard deviation of log F, each a number or of shape (N,).
+        log_beta: mean and standard deviation of log beta, likewise.
         floor: mean and standard deviation of E over the lowest loss measured.
+        least_points: from how many points a curve is fitted; None: as many as it has free parameters.
     """
 
-    log_f: tuple[float, float] = (2.5, 3.0)
-    log_beta: tuple[float, float] = (-1.3, 0.6)
+    log_f: tuple[float | Floats, float | Floats] = (2.5, 3.0)
+    log_beta: tuple[float | Floats, float | Floats] = (-1.3, 0.6)
     floor: tuple[float, float] = (0.5, 0.35)
+    least_points: int | None = None
+
+    def of(self, rows: list[int]) -> Prior:
+        """The priors of some of the curves."""
+        log_f, log_beta = (
+            (_some(mean, rows), _some(deviation, rows)) for mean, deviation in (self.log_f, self.log_beta)
+        )
+        return replace(self, log_f=log_f, log_beta=log_beta)
+
+
+def _some(value: float | Floats, rows: list[int]) -> float | Floats:
+    return value[rows] if isinstance(value, np.ndarray) and value.ndim else value
 
 
 class Law(ABC):
@@ -89,7 +102,8 @@ class Law(ABC):
         self._lower, self._upper = np.tile(LOWER, (n, 1)), np.tile(UPPER, (n, 1))
         self._lower[:, F], self._upper[:, F] = self._log_f_bounds(n)
         self._free = self._lower < self._upper
-        self.status_ = _status(x, y, self._free.sum(1))
+        least = self.prior.least_points if self.prior is not None else None
+        self.status_ = _status(x, y, self._free.sum(1) if least is None else np.full(n, least))
         seen = np.isfinite(y)
         self._level = np.where(seen, y, 0.0).sum(1) / np.maximum(seen.sum(1), 1)
         tuned = seen & (x > LOG_ZERO)
@@ -112,9 +126,9 @@ class Law(ABC):
         mean, precision = np.zeros((len(y), 4)), np.zeros((len(y), 4))
         if self.prior is not None:
             lowest = np.exp(np.where(seen, y, np.inf).min(1, initial=0.0))
-            free = self._free[:, F]
-            mean[free, F], precision[free, F] = self.prior.log_f[0], self.prior.log_f[1] ** -2
-            mean[:, BETA], precision[:, BETA] = self.prior.log_beta[0], self.prior.log_beta[1] ** -2
+            for column, (center, deviation) in ((F, self.prior.log_f), (BETA, self.prior.log_beta)):
+                mean[:, column], precision[:, column] = center, np.asarray(deviation, dtype=float) ** -2
+            mean[~self._free], precision[~self._free] = 0.0, 0.0
             mean[:, E], precision[:, E] = self.prior.floor[0] * lowest, (self.prior.floor[1] * lowest) ** -2
         return mean, precision
 
@@ -217,12 +231,13 @@ def _checked(sizes: ArrayLike, losses: ArrayLike) -> tuple[Floats, Floats]:
     return _log(sizes), np.log(losses)
 
 
-def _status(x: Floats, y: Floats, free: np.ndarray) -> np.ndarray:
+def _status(x: Floats, y: Floats, least: np.ndarray) -> np.ndarray:
     """What each curve can support: "ok" or why not."""
     tuned = np.isfinite(y) & (x > LOG_ZERO)
     count = tuned.sum(1)
     mean = np.where(tuned, x, 0.0).sum(1) / np.maximum(count, 1)
     tilt = np.where(tuned, (x - mean[:, None]) * y, 0.0).sum(1)
     spread = np.where(tuned, y, -np.inf).max(1, initial=-np.inf) - np.where(tuned, y, np.inf).min(1, initial=np.inf)
-    reasons = [np.isfinite(y).sum(1) < free, spread < CONSTANT, tilt >= 0]
+    several = count > 1
+    reasons = [np.isfinite(y).sum(1) < least, several & (spread < CONSTANT), several & (tilt >= 0)]
     return np.select(reasons, ["too few points", "constant", "rising"], default="ok")

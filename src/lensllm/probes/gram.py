@@ -24,7 +24,9 @@ from lensllm.probes.ghost import Capture, Use, dense_gradient, row_gradients, sm
 from lensllm.probes.rows import Rows, inputs_of
 
 FEATURES = 8192
+FEATURE_NUMBERS = 2**22  # formed at a time, 16 MB
 PAIR_BLOCK = 1024
+POSITION_NUMBERS = 2**23  # output gradients of a batch; what autograd keeps beside them is a few times as much
 LOOKUP_COST = 64
 CHECKED_ROWS = 3
 
@@ -74,7 +76,7 @@ class GramSum:
     def add_features(self, features: Tensor) -> None:
         """Add F F^T for features F of shape (n, k)."""
         n = len(features)
-        step = max(32, -(-n // 8))
+        step = -(-n // max(1, min(8, n // 32)))
         for start in range(0, n, step):
             self.total[start : start + step, start:] += features[start : start + step] @ features[start:].T
 
@@ -89,16 +91,22 @@ def grams(
     parameters: dict[str, nn.Parameter],
     rows: Rows,
     directions: Sequence[Tensor | None],
-    log_probs: NDArray[np.float32],
+    log_probs: NDArray[np.float32] | None,
     vocabulary: int,
     projection: int | None,
     seed: int,
     memory: int,
-) -> list[NDArray[np.float64]]:
-    """Independent draws of the kernel: one a direction, two a direction under random projections."""
-    chunks = list(rows.chunks(vocabulary))
-    truth = torch.as_tensor(log_probs, device=next(iter(parameters.values())).device)
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float32]]:
+    """Independent draws of the kernel, one a direction, two a direction under random projections; and f, shape (n,).
+
+    `log_probs` of rows that were cut short are those of the whole examples, to compare with; None where none was.
+    """
+    truth = None
+    if log_probs is not None:
+        truth = torch.as_tensor(log_probs, device=next(iter(parameters.values())).device)
     unusual, sizes = _check(model, parameters, rows, directions[0], truth)
+    positions = max(len(rows.source(i)) + rows.length[i] for i in range(len(rows)))
+    chunks = list(rows.chunks(vocabulary, POSITION_NUMBERS * positions // max(1, sum(sizes.values()))))
     draws: list[NDArray[np.float64]] = []
     generator = torch.Generator().manual_seed(seed)
     for direction in directions:
@@ -108,7 +116,7 @@ def grams(
             sketches = [GramSum(len(rows), exact.total.device) for _ in range(2 if projection else 0)]
             try:
                 for group in _groups(usual, sizes, rows, memory, projection):
-                    _Measure(model, group, rows, direction, truth, projection, generator).add_to(
+                    values = _Measure(model, group, rows, direction, truth, projection, generator).add_to(
                         exact, sketches, chunks
                     )
             except UnusualError as found:
@@ -120,7 +128,7 @@ def grams(
             draws += [(exact.symmetric() + sketch.symmetric()).cpu().numpy() for sketch in sketches]
         else:
             draws.append(exact.symmetric().cpu().numpy())
-    return draws
+    return draws, values.float().cpu().numpy()
 
 
 def outputs(model: nn.Module, rows: Rows, chunk: Sequence[int], direction: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -134,7 +142,7 @@ def outputs(model: nn.Module, rows: Rows, chunk: Sequence[int], direction: Tenso
     examples = [rows.examples[rows.example[i]] for i in chunk]
     counts = torch.tensor([len(example.targets) for example in examples], device=logits.device)
     owner = torch.repeat_interleave(torch.arange(len(chunk), device=logits.device), counts)
-    logits = logits[owner, torch.cat([example.positions for example in examples])]
+    logits = logits[owner, torch.cat([example.positions for example in examples]) - inputs.first]
     targets = torch.cat([example.targets for example in examples])
     log_probs = torch.log_softmax(logits, -1).gather(1, targets[:, None])[:, 0]
     return log_probs.new_zeros(len(chunk)).index_add(0, owner, log_probs / counts[owner]), logits
@@ -146,14 +154,17 @@ def captured(
     rows: Rows,
     chunk: Sequence[int],
     direction: Tensor | None,
-    log_probs: Tensor,
-) -> Capture:
-    """Run a chunk forward and backward and note what reaches these parameters."""
+    log_probs: Tensor | None,
+) -> tuple[Capture, Tensor]:
+    """Run a chunk forward and backward and note what reaches these parameters; and the scalar of each row, (R,)."""
     inputs = inputs_of(model, rows, list(chunk))
     capture = Capture(parameters, len(chunk), inputs.lengths)
     with capture:
         values, logits = outputs(model, rows, chunk, direction)
-    if not rows.scalar:
+    bad = (~torch.isfinite(values)).nonzero()
+    if len(bad):
+        raise not_finite(rows.example[chunk[int(bad[0, 0])]])
+    if log_probs is not None:
         _same(logits.detach(), log_probs[list(chunk)])
     if not values.requires_grad:
         raise InputError(
@@ -169,7 +180,12 @@ def captured(
             f"{type(model).__name__} has a layer without a derivative ({error}): load it with "
             "attn_implementation='eager'"
         ) from error
-    return capture
+    return capture, values.detach()
+
+
+def not_finite(example: int) -> InputError:
+    """The error for an example that the model cannot read."""
+    return InputError(f"example {example}: the model's logits are not finite before any training")
 
 
 def _same(logits: Tensor, log_probs: Tensor) -> None:
@@ -183,7 +199,11 @@ def _same(logits: Tensor, log_probs: Tensor) -> None:
 
 
 def _check(
-    model: nn.Module, parameters: dict[str, nn.Parameter], rows: Rows, direction: Tensor | None, log_probs: Tensor
+    model: nn.Module,
+    parameters: dict[str, nn.Parameter],
+    rows: Rows,
+    direction: Tensor | None,
+    log_probs: Tensor | None,
 ) -> tuple[set[str], dict[str, int]]:
     """Names whose gradients of two rows, put together from their uses, are not what plain autograd says.
 
@@ -194,7 +214,7 @@ def _check(
     chunk = [longest[0], *(others or longest[1:])[: CHECKED_ROWS - 1]]
     while len(chunk) > 1 and len(chunk) in inputs_of(model, rows, chunk).lengths:
         chunk = chunk[:-1]
-    capture = captured(model, parameters, rows, chunk, direction, log_probs)
+    capture, _ = captured(model, parameters, rows, chunk, direction, log_probs)
     unusual = set(capture.unusual)
     uses = [use for use in capture.uses if use.parameter not in unusual]
     sizes: dict[str, int] = {}
@@ -245,7 +265,7 @@ class _Measure:
         parameters: dict[str, nn.Parameter],
         rows: Rows,
         direction: Tensor | None,
-        log_probs: Tensor,
+        log_probs: Tensor | None,
         projection: int | None,
         generator: torch.Generator,
     ) -> None:
@@ -256,15 +276,18 @@ class _Measure:
         self.sketched: dict[str, list[Tensor]] = {}
         self.projections: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
-    def add_to(self, exact: GramSum, sketches: list[GramSum], chunks: Sequence[list[int]]) -> None:
-        """Add the inner products over these parameters."""
+    def add_to(self, exact: GramSum, sketches: list[GramSum], chunks: Sequence[list[int]]) -> Tensor:
+        """Add the inner products over these parameters; the scalar of each row comes back, shape (n,)."""
+        found = exact.total.new_zeros(len(self.rows))
         for chunk in chunks:
-            capture = captured(self.model, self.parameters, self.rows, chunk, self.direction, self.log_probs)
+            capture, values = captured(self.model, self.parameters, self.rows, chunk, self.direction, self.log_probs)
             if capture.unusual:
                 raise UnusualError(sorted(capture.unusual))
+            found[chunk] = values.to(found)
             for use in capture.uses:
                 if use.has_gradient:
                     self._store(use, chunk, sum(u.parameter == use.parameter for u in capture.uses) > 1)
+            del capture, use  # or its activations would stay until the next chunk's are there too
         for name, features in self.small.items():
             self._finite(name, features.square().sum(1))
             exact.add_features(features)
@@ -277,6 +300,7 @@ class _Measure:
             for sketch, features in zip(sketches, halves, strict=True):
                 self._finite(name, features.square().sum(1))
                 sketch.add_features(features)
+        return found
 
     def _finite(self, name: str, squares: Tensor) -> None:
         bad = (~torch.isfinite(squares)).nonzero()
@@ -346,7 +370,7 @@ def _projection(d: int, k: int, generator: torch.Generator, like: Tensor) -> Ten
 
 def _compact(gradient: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, bool]:
     """Drop the positions of each row that no gradient reaches, if that drops at least half of them."""
-    reached = (gradient != 0).any(-1)
+    reached = gradient.abs().amax(-1) != 0
     most = max(1, int(reached.sum(1).max()))
     if 2 * most > gradient.shape[1]:
         return gradient, inputs, False
@@ -388,7 +412,7 @@ def _add_direct(total: GramSum, weight: Weight, rows: Rows) -> None:
     example = torch.tensor(rows.example, device=order.device)
     shared = _inputs(weight, rows)
     d_out, d_in = weight.shape
-    columns = min(d_out, max(16, FEATURES // d_in))
+    columns = min(d_out, max(16, max(FEATURES, FEATURE_NUMBERS // len(rows)) // d_in))
     like = shared if shared is not None else weight.pieces[0].right
     assert like is not None
     memory = like.new_empty(len(order) * columns * d_in)
@@ -402,7 +426,7 @@ def _add_direct(total: GramSum, weight: Weight, rows: Rows) -> None:
             for use, piece in enumerate(pieces):
                 right = piece.right
                 if right is None and shared is not None:
-                    right = shared[example[piece.rows], : piece.left.shape[1]]
+                    right = shared.index_select(0, example[piece.rows])[:, : piece.left.shape[1]]
                 assert right is not None
                 if not piece.left.is_floating_point():
                     if not use:
@@ -429,7 +453,7 @@ def _add_shared(total: GramSum, weight: Weight, rows: Rows) -> None:
     for e, (start, stop) in enumerate(pairwise(starts)):
         own = inputs[e, : len(weight.shared[e])] if weight.shared is not None else inputs[e]
         products = torch.einsum("pi,eqi->epq", own, inputs[e:])
-        spread = torch.bmm(products[example[start:] - e], gradients[start:]).flatten(1)
+        spread = torch.bmm(products.index_select(0, example[start:] - e), gradients[start:]).flatten(1)
         total.total[start:stop, start:] += gradients[start:stop, : len(own)].flatten(1) @ spread.T
 
 

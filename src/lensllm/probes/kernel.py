@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lensllm.errors import InputError
-from lensllm.probes.gram import grams
+from lensllm.probes.gram import grams, not_finite
 from lensllm.probes.rows import Example, Rows, base_model, inputs_of, read_examples
 
 Output = Literal["scalar", "token", "pseudo"]
@@ -147,9 +147,9 @@ def kernel(
     examples = read_examples(model, batches)
     with _evaluating(model), torch.enable_grad():
         rows, index = _rows(examples, output == "scalar", tokens, random)
-        log_probs = _before_training(model, rows, index)
+        log_probs = None if rows.scalar else _before_training(model, rows, index)
         directions: list[Tensor | None] = [None]
-        vocabulary = log_probs.shape[-1] if log_probs.ndim == 2 else _vocabulary(model)
+        vocabulary = _vocabulary(model) if log_probs is None else log_probs.shape[-1]
         like = next(iter(parameters.values()))
         if output == "token":
             signs = random.integers(0, 2, (vectors, vocabulary)) * 2.0 - 1
@@ -157,7 +157,7 @@ def kernel(
             directions = [torch.tensor(row).to(like) for row in centred]
         elif output == "pseudo":
             directions = [like.new_full((vocabulary,), vocabulary**-0.5)]
-        draws = grams(
+        draws, values = grams(
             model, parameters, rows, directions, log_probs, vocabulary, projection, int(random.integers(2**31)), memory
         )
     if vectors > 1 and projection is not None:
@@ -165,7 +165,13 @@ def kernel(
     gram = np.mean(draws, axis=0)
     certain = output != "token" and projection is None
     n_targets = np.array([len(example.targets) for example in examples])
-    return Kernel(gram, log_probs, index, n_targets, 0.0 if certain else _standard_error(draws, gram))
+    return Kernel(
+        gram,
+        values if log_probs is None else log_probs,
+        index,
+        n_targets,
+        0.0 if certain else _standard_error(draws, gram),
+    )
 
 
 def _standard_error(draws: list[NDArray[np.float64]], gram: NDArray[np.float64]) -> float:
@@ -196,24 +202,20 @@ def _rows(
 
 
 def _before_training(model: nn.Module, rows: Rows, index: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Log-probabilities of each row by whole examples, in which nothing was cut off."""
+    """Log-probabilities at each token by whole examples, in which nothing was cut off."""
     whole = Rows(
         rows.examples, list(range(len(rows.examples))), [len(example.inputs) for example in rows.examples], True
     )
     found: dict[int, Tensor] = {}
     with torch.no_grad():
         for chunk in whole.chunks(_vocabulary(model)):
-            logits = model(**inputs_of(model, whole, chunk).model_inputs).logits
+            inputs = inputs_of(model, whole, chunk)
+            logits = model(**inputs.model_inputs).logits
             for place, e in enumerate(chunk):
-                mine = [position - whole.examples[e].offset for position in index[index[:, 0] == e, 1]]
-                if rows.scalar:
-                    mine = whole.examples[e].positions.tolist()
+                mine = index[index[:, 0] == e, 1] - whole.examples[e].offset - inputs.first
                 found[e] = torch.log_softmax(logits[place, mine].float(), -1)
                 if not torch.isfinite(found[e]).all():
-                    raise InputError(f"example {e}: the model's logits are not finite before any training")
-    if rows.scalar:
-        means = [float(found[e].gather(1, example.targets[:, None]).mean()) for e, example in enumerate(rows.examples)]
-        return np.array(means, dtype=np.float32)
+                    raise not_finite(e)
     return torch.cat([found[e] for e in range(len(rows.examples))]).cpu().numpy()
 
 

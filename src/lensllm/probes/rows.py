@@ -22,6 +22,7 @@ ROW_LIMIT = 128
 POSITION_LIMIT = 1024
 LOGIT_LIMIT = 2**25
 SPREAD = 4
+LEAST_SHARE = 0.75
 SEQ2SEQ_LEAST = 2  # (queries, keys) of an attention bias is then never (1, positions)
 
 
@@ -126,8 +127,8 @@ class Rows:
     def __len__(self) -> int:
         return len(self.example)
 
-    def chunks(self, vocabulary: int) -> Iterator[list[int]]:
-        """Rows to run together, longest first, none with as many rows as positions.
+    def chunks(self, vocabulary: int, positions: int = POSITION_LIMIT) -> Iterator[list[int]]:
+        """Rows to run together, longest first, at most so many positions, none with as many rows as positions.
 
         A tensor's leading dimension then tells whether it counts rows.
         """
@@ -138,10 +139,12 @@ class Rows:
             if source:
                 longest = max(self.length)
             kept = longest if self.scalar or source else SPREAD
-            most = min(ROW_LIMIT, POSITION_LIMIT // (source + longest), LOGIT_LIMIT // (kept * vocabulary))
+            most = min(positions, POSITION_LIMIT) // (source + longest)
+            most = min(ROW_LIMIT, most, LOGIT_LIMIT // (kept * vocabulary))
             chunk = order[start : start + max(1, most)]
-            if kept == SPREAD:
-                chunk = [i for i in chunk if longest - self.length[i] < SPREAD]
+            if not source:
+                shortest = LEAST_SHARE * longest if self.scalar else longest - SPREAD + 1
+                chunk = [i for i in chunk if self.length[i] >= shortest]
             while len(chunk) > 1 and len(chunk) in self._widths(chunk):
                 chunk = chunk[:-1]
             yield chunk
@@ -149,8 +152,12 @@ class Rows:
 
     def _widths(self, chunk: list[int]) -> set[int]:
         """Numbers of positions that the tensors of a chunk may have."""
-        lengths = [self.length[i] for i in chunk]
-        return {2, len(self.source(chunk[0])), max(lengths), max(lengths) - min(lengths) + 1}
+        longest = max(self.length[i] for i in chunk)
+        return {2, len(self.source(chunk[0])), longest, longest - min(self.first(i) for i in chunk)}
+
+    def first(self, row: int) -> int:
+        """Decoder position of the first logits that a row needs."""
+        return int(self.examples[self.example[row]].positions[0]) if self.scalar else self.length[row] - 1
 
     def source(self, row: int) -> Tensor:
         """Encoder input of a row."""
@@ -192,8 +199,8 @@ def inputs_of(model: nn.Module, rows: Rows, chunk: list[int]) -> Inputs:
             arguments["attention_mask"] = (places[None] < sizes[:, None]).long()
     else:
         arguments["input_ids"] = ids
-    if not rows.scalar and "logits_to_keep" in accepted:
-        first = min(rows.length[i] for i in chunk) - 1
+    if "logits_to_keep" in accepted:
+        first = min(rows.first(i) for i in chunk)
         arguments["logits_to_keep"] = torch.arange(first, longest, device=ids.device)
         lengths.add(longest - first)
     return Inputs(arguments, first, frozenset(lengths))

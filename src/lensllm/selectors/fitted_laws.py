@@ -15,9 +15,14 @@ class FittedLaws:
     """Maximum a posteriori fits of L(D) = B / (F + D^beta) + E (Lin et al. 2024), kept by the points fitted.
 
     A candidate's law depends on its own points alone, so what was fitted for one forecast serves the next.
+
+    Args:
+        prior: of all candidates, or of each in the order of the rows; the general one if None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prior: Prior | None = None) -> None:
+        self.prior = prior if prior is not None else Prior()
+        self._each = any(np.ndim(value) > 0 for value in (*self.prior.log_f, *self.prior.log_beta))
         self._fits: dict[bytes, tuple[float, ...]] = {}
 
     def log_losses(self, x: Floats, y: Floats, at: Floats) -> Floats:
@@ -27,10 +32,12 @@ class FittedLaws:
         """
         seen = np.isfinite(y)
         keys = [x[row].tobytes() + values[row].tobytes() for row, values in zip(seen, y, strict=True)]
+        if self._each:
+            keys = [b"%d " % row + key for row, key in enumerate(keys)]
         new = [row for row, key in enumerate(keys) if key not in self._fits]
         for start in range(0, len(new), AT_ONCE):
             rows = new[start : start + AT_ONCE]
-            law = RectifiedLaw(prior=Prior(), starts=1).fit(2**x, np.exp(y[rows]))
+            law = RectifiedLaw(prior=self.prior.of(rows), starts=1).fit(2**x, np.exp(y[rows]))
             fits = zip(*(law.params_[name] for name in ("B", "F", "beta", "E")), strict=True)
             self._fits.update(zip([keys[row] for row in rows], fits, strict=True))
         b, f, beta, e = np.array([self._fits[key] for key in keys]).reshape(-1, 4).T[:, :, None]

@@ -1,39 +1,71 @@
-"""The default selector with prior information on every candidate's slope from its kernel."""
+"""The default selector with prior information on every candidate's law from its kernel."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from lensllm.curves import Curves, Floats
 from lensllm.errors import InputError
-from lensllm.selectors.growth import LogCurves, Slopes
+from lensllm.laws import Prior, RectifiedLaw
+from lensllm.selectors.fitted_laws import FittedLaws
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
 from lensllm.selectors.lensllm import LensLLM, Parts
 
-PRIOR_SLOPES = 1.0
+FEATURES = ("decay", "size", "trace", "effective_rank", "fall")
 RIDGE = 0.3
-LEAST_SLOPE = 0.005
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What kernels say of (log F, log beta), learned over candidates and tasks.
+
+    Attributes:
+        weights: shape (5, 2): by how much log F and log beta exceed the pool's mean for each standardised feature.
+        explained: part of the variance of (log F, log beta) within a task that it explains on tasks (candidates, where
+            there is one task only) that it was not learned on, shape (2,); not above 0 where it explains nothing.
+    """
+
+    weights: Floats
+    explained: Floats
+
+    def prior(self, features: Floats) -> Prior:
+        """The prior of each candidate: the general one, moved by w^T z_i, its variance less the part explained.
+
+        A relation that explains nothing leaves the general prior, and the law's least number of points, as they are.
+
+        Args:
+            features: z, shape (K, 5), NaN where not known; such a candidate keeps the general prior.
+        """
+        general = Prior()
+        explained = np.clip(self.explained, 0.0, 1.0)
+        if not explained.any():
+            return general
+        known = np.isfinite(features).all(axis=1, keepdims=True)
+        moved = np.where(explained > 0, np.where(known, features, 0.0) @ self.weights, 0.0)
+        narrower = np.where(known, np.sqrt(1 - explained), 1.0)
+        log_f, log_beta = (
+            (center + move, deviation * part)
+            for (center, deviation), move, part in zip(
+                (general.log_f, general.log_beta), moved.T, narrower.T, strict=True
+            )
+        )
+        return Prior(log_f=log_f, log_beta=log_beta, least_points=1)
 
 
 class KernelPrior(LensLLM):
-    """The default forecast, its slopes drawn towards what the kernel lets expect.
+    """The default forecast, its law fitted with a prior of each candidate's own, and so from one point on.
 
-    A candidate's slope relative to the pool's, s_i / mean(s) - 1, is expected to be w^T z_i with z_i the features
-    standardised over the pool: log of the kernel's mean squared gradient norm (`trace`), log of its effective rank, the
-    fall of the kernel curve (log loss before training minus log loss at the largest d), and log of the size. The
-    expectation counts as much as one measured slope; what the default forecasts counts as many as it has measured:
-
-        s_i = mean(s) (1 + (m_i excess_i + w^T z_i) / (m_i + 1))
-
-    so that it decides alone after one rung and fades with more. The mean over the pool stays the default's. On the
-    tasks at hand the relation learned on one made the forecast of the other worse (docs/kernel.md), so nothing uses it.
+    The law is L(D) = B / (F + D^beta) + E (Zeng et al. 2025, equation 10, F fitted). The prior means of log F and log
+    beta come from a ridge regression on five features of the candidate, standardised over the pool: the decay of the
+    kernel's spectrum, the logs of the size, of the kernel's mean squared gradient norm (`trace`) and of its effective
+    rank, and the fall of the kernel curve (log loss before training minus log loss at the largest d). The prior
+    variance is what the regression leaves unexplained on other tasks. What that brings: docs/kernel.md.
 
     Args:
-        relation: w, one number a feature, learned over candidates and tasks (`learn`).
+        relation: learned over candidates and tasks (`learn`).
         **options: of `LensLLM`.
 
     Raises:
@@ -42,80 +74,72 @@ class KernelPrior(LensLLM):
 
     name = "kernel_prior"
 
-    def __init__(self, relation: ArrayLike, **options: float) -> None:
+    def __init__(self, relation: Relation, **options: float) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
-        self.relation = np.asarray(relation, dtype=float)
+        self.relation = relation
 
     def parts(self, curves: Curves, target_size: float) -> Parts:
-        """The default's parts with the mean moved."""
-        parts = super().parts(curves, target_size)
-        logs = LogCurves.of(curves)
-        excess, pooled = relative_slopes(logs.last[1] - parts.mean, parts.ahead)
-        measured = np.isfinite(Slopes.of(logs).value).sum(axis=1)
-        expected = kernel_features(curves) @ self.relation
-        expected -= expected[np.isfinite(excess)].mean() if np.isfinite(excess).any() else 0.0
-        moved = (measured * excess + PRIOR_SLOPES * expected) / (measured + PRIOR_SLOPES)
-        return replace(parts, mean=parts.mean - parts.ahead * pooled * (moved - excess))
-
-
-def relative_slopes(fall: Floats, ahead: Floats) -> tuple[Floats, float]:
-    """Slopes relative to the pool's mean, minus 1, shape (K,), and that mean, per doubling.
-
-    Args:
-        fall: of the log loss, shape (K,), NaN where not known.
-        ahead: doublings over which it falls, shape (K,).
-    """
-    slope = np.where(ahead > 0, fall / np.where(ahead > 0, ahead, 1), np.nan)
-    known = np.isfinite(slope)
-    pooled = max(float(slope[known].mean()), LEAST_SLOPE) if known.any() else LEAST_SLOPE
-    centred = slope - (slope[known].mean() if known.any() else 0.0)
-    return np.where(ahead > 0, centred / pooled, np.where(np.isfinite(fall), 0.0, np.nan)), pooled
+        """The default's parts, its laws drawn towards what the kernels let expect."""
+        self._laws = FittedLaws(self.relation.prior(kernel_features(curves)))
+        return super().parts(curves, target_size)
 
 
 def kernel_features(curves: Curves) -> Floats:
-    """The features standardised over the pool, shape (K, 4); 0 where a candidate has none.
+    """The features standardised over the pool, shape (K, 5); NaN where a candidate has none, 0 where all are equal.
 
     Raises:
         InputError: if a column is missing.
     """
     table, sizes = curves.features, kernel_sizes(curves)
-    needed = ("trace", "effective_rank", "zero_shot", "size")
+    needed = ("decay", "trace", "effective_rank", "zero_shot", "size")
     missing = [name for name in needed if name not in table] + ([] if sizes else [f"{PREFIX}32"])
     if missing:
         raise InputError(f"kernel_prior needs the kernel of each candidate: add a column {missing[0]!r}")
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = {name: np.log(table[name].to_numpy(float)) for name in needed}
-        fall = logs["zero_shot"] - np.log(table[f"{PREFIX}{sizes[-1]}"].to_numpy(float))
-    return np.stack([_standardised(v) for v in (logs["trace"], logs["effective_rank"], fall, logs["size"])], axis=1)
+        values = {name: np.log(table[name].to_numpy(float)) for name in needed[1:]}
+        values["fall"] = values["zero_shot"] - np.log(table[f"{PREFIX}{sizes[-1]}"].to_numpy(float))
+    values["decay"] = table["decay"].to_numpy(float)
+    return np.stack([_standardised(values[name]) for name in FEATURES], axis=1)
 
 
 def _standardised(values: Floats) -> Floats:
     known = np.isfinite(values)
     if known.sum() < 2 or np.ptp(values[known]) == 0:
-        return np.zeros(len(values))
-    return np.where(known, (values - values[known].mean()) / values[known].std(), 0.0)
+        return np.where(known, 0.0, np.nan)
+    return np.where(known, (values - values[known].mean()) / values[known].std(), np.nan)
 
 
-def learn(tasks: Sequence[Curves], target_size: float, rungs: Sequence[int] = (1, 2, 3, 4)) -> Floats:
-    """The relation w that tasks measured up to `target_size` show, by ridge regression, shape (4,).
+def learn(tasks: Sequence[Curves]) -> Relation:
+    """The relation that whole curves show.
 
-    Every candidate of every task, seen up to each of its first rungs, is a row: its slope from there to the target,
-    relative to the pool's, against its features; the ridge is 0.3 times the number of rows.
+    Every candidate of every task is a row: (log F, log beta) of its law, maximum a posteriori with the general prior
+    and all sizes, against its features, both relative to the task's mean; the ridge is 0.3 times the number of rows.
+    What it explains is measured by leaving out one task at a time, or one candidate where there is one task only.
 
     Raises:
-        InputError: if a task was not measured at the target size or lacks a feature.
+        InputError: if a task lacks a feature or fewer than three candidates have a law and all features.
     """
-    rows, answers = [], []
-    for curves in tasks:
-        truth = np.log(curves.at(target_size))
-        features = kernel_features(curves)
-        tuned = np.flatnonzero(curves.sizes > 0)
-        for count in rungs:
-            size = curves.sizes[tuned[count - 1]]
-            ahead = np.full(len(truth), np.log2(target_size / size))
-            excess, _ = relative_slopes(np.log(curves.at(size)) - truth, ahead)
-            known = np.isfinite(excess)
-            rows.append(features[known] - features[known].mean(axis=0))
-            answers.append(excess[known])
-    x, y = np.concatenate(rows), np.concatenate(answers)
-    return np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y)
+    features, answers, groups = [], [], []
+    for number, curves in enumerate(tasks):
+        tuned = curves.sizes > 0
+        law = RectifiedLaw(prior=Prior()).fit(curves.sizes[tuned], curves.losses[:, tuned])
+        y = np.log(np.stack([law.params_["F"], law.params_["beta"]], axis=1))
+        x = kernel_features(curves)
+        known = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
+        if known.any():
+            features.append(x[known] - x[known].mean(axis=0))
+            answers.append(y[known] - y[known].mean(axis=0))
+            groups.append(np.full(known.sum(), number))
+    if sum(map(len, groups)) < 3:
+        raise InputError("kernel_prior needs three or more candidates with a whole curve and a kernel to learn from")
+    x, y, group = np.concatenate(features), np.concatenate(answers), np.concatenate(groups)
+    left_out = group if len(groups) > 1 else np.arange(len(x))
+    error = np.empty_like(y)
+    for one in np.unique(left_out):
+        out = left_out == one
+        error[out] = y[out] - x[out] @ _ridge(x[~out], y[~out])
+    return Relation(_ridge(x, y), 1 - (error**2).sum(axis=0) / np.maximum((y**2).sum(axis=0), 1e-12))
+
+
+def _ridge(x: Floats, y: Floats) -> Floats:
+    return np.asarray(np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y))
