@@ -122,6 +122,8 @@ def test_a_kernel_curve_stands_before_the_measured_points():
     np.testing.assert_allclose(
         made.losses, [[4.0, 4.0, 3.6], [2.0, np.nan, 1.8], [6.0, 3.0, np.nan]]
     )  # b: too far apart
+    none = with_kernel_curve(Curves(("a", "b", "c"), np.array([0.0, 16.0]), losses * [1, 0.25], features))
+    assert np.isnan(none.losses[:, 1]).all()  # too far apart for most
     alone = with_kernel_curve(Curves(("a", "b", "c"), np.array([0.0]), losses[:, :1], features))
     np.testing.assert_array_equal(alone.sizes, [0, 8, 32])
     forecast = LensLLMKernel().forecast(Curves(("a", "b"), np.array([0.0]), losses[:2, :1], features), 6400)

@@ -10,6 +10,7 @@ from lensllm.selectors.growth import STEEPEST
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
 from lensllm.selectors.lensllm import LensLLM, Parts
 
+HALF = 0.5
 SMALLEST = 8
 """Below, the kernel curve says more about its own stopping time than about the candidate (docs/kernel.md)."""
 
@@ -21,7 +22,7 @@ class LensLLMKernel(LensLLM):
     start from them and widens the forecast. A probe sees other examples than a test, so the curve is scaled to begin at
     the measured zero-shot loss where there is one. Where it and the first rung are further apart than 0.2 of
     log loss a doubling, either the model or its linearisation has yet to learn the form of the task, and the kernel
-    curve is left out. Needs no fine-tuned point.
+    curve is left out; where they are for most of the pool, it is left out for all. Needs no fine-tuned point.
 
     Raises:
         InputError: if the curves carry no feature `kernel_<d>` with d of 8 or more.
@@ -59,7 +60,9 @@ def with_kernel_curve(curves: Curves) -> Curves:
     if sizes and np.isfinite(first):
         with np.errstate(divide="ignore", invalid="ignore"):
             step = np.log(losses[:, -1] / curves.at(first)) / np.log2(first / sizes[-1])
-        losses = np.where((abs(step) > STEEPEST)[:, None], np.nan, losses)
+        apart = abs(step) > STEEPEST
+        known = np.isfinite(step)
+        losses = np.where((apart | (apart.sum() > HALF * known.sum()))[:, None], np.nan, losses)
     at = np.concatenate([curves.sizes[measured], sizes])
     order = np.argsort(at)
     everything = np.column_stack([curves.losses[:, measured], losses])
