@@ -43,8 +43,8 @@ class ErrorScale:
         return self.inflation * np.sqrt(square * tail / rng.chisquare(tail, (draws, 1)))
 
 
-COMMON = ErrorScale(sd=0.0073, degrees=2.0, exponent=1.5, inflation=0.71)
-OWN = ErrorScale(sd=0.0155, degrees=2.0, exponent=1.1, inflation=0.67)
+COMMON = ErrorScale(sd=0.0178, degrees=2.0, exponent=1.5, inflation=0.56)
+OWN = ErrorScale(sd=0.0396, degrees=2.0, exponent=1.1, inflation=0.43)
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,15 @@ class LensLLM(Selector):
     """Forecast log L as 3/4 growing slopes + 1/4 rectified law, and how wrong both can be together.
 
     The slopes (`growth.extrapolate`): the pool's mean slope and its coupling to the level grow linearly with log D, as
-    they do in the pre-power phase of Zeng et al. 2025; what a candidate's own slope has beyond that persists. The law:
-    L(D) = B / (D_l + D^beta) + E, maximum a posteriori, for candidates with enough points; it knows that curves
-    flatten.
+    they do in the pre-power phase of Zeng et al. 2025; what a candidate's own slope has beyond that persists as far
+    as it was measured. Slopes count from where a model has learned the form of the task. The law: L(D) = B / (D_l +
+    D^beta) + E, maximum a posteriori, for candidates with enough points; it knows that curves flatten.
 
     The forecast error has two parts. The common part moves all candidates alike; its standard deviation grows as n^1.5
     with n doublings ahead, as that of a slope that drifts at random, and it changes no ranking. The own part grows as
     n^1.1 and decides P(best). The scale of each comes from the task's own hindcasts (hide the last sizes and forecast
-    them) with a prior from the published curves. `lensllm bench published` shows how the constants were chosen.
+    them) with a prior from the published curves and the design tasks of our own (`error_scales` in the JSON of
+    `lensllm bench own`). docs/evidence.md and docs/decisions.md say how the constants were chosen.
 
     Args:
         law_weight: weight of the law, between 0 and 1.
