@@ -60,12 +60,16 @@ def log_score(own: pd.Series, widened: pd.Series, factor: float) -> float:
 
 
 def ratio(table: pd.DataFrame) -> float:
-    """Root mean square of the own error in the pre-power phase over that in the power phase, mean log over tasks."""
+    """Root mean square of the own error in the pre-power phase over that in the power phase, mean log over tasks.
+
+    Tasks on which one of the phases was never seen are left out; NaN if that is all of them.
+    """
     logs = []
     for _, part in table.groupby("task"):
         squares = (part.own**2).groupby(part.p_power < HALF).mean()
-        logs.append(0.5 * np.log(squares[True] / squares[False]))
-    return float(np.exp(np.mean(logs)))
+        if len(squares) == 2:
+            logs.append(0.5 * np.log(squares[True] / squares[False]))
+    return float(np.exp(np.mean(logs))) if logs else float("nan")
 
 
 def main() -> None:
@@ -104,6 +108,7 @@ def main() -> None:
         }
         for task, found in last.items()
     }
+    result = json.loads(json.dumps(result), parse_constant=lambda _: None)
     (Path(__file__).parent / "results" / "phases.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -20,6 +20,8 @@ FIGURES = {
     "own_reliability": "Stated P(best) against how often the candidate was the best, all tasks, budgets and pools.",
 }
 BUDGET = 32
+WIDE = 0.9
+"""Decades of losses from which an axis is labelled at 1, 2 and 5."""
 
 
 def write(
@@ -130,9 +132,11 @@ def curves_figure(data: dict[str, Curves]) -> go.Figure:
                 row=row + 1,
                 col=column + 1,
             )
+        wide = np.ptp(np.log10(curves.losses[:, tuned])) > WIDE
+        figure.update_yaxes(dtick="D2" if wide else None, nticks=6, row=row + 1, col=column + 1)
     figure.update_xaxes(type="log", dtick=1)
     figure.update_xaxes(title="training examples", row=lines)
-    figure.update_yaxes(type="log", nticks=6)
+    figure.update_yaxes(type="log")
     figure.update_yaxes(title="nats a byte", col=1)
     dressed(figure, 120 + 280 * lines)
     return figure.update_layout(legend={"y": -0.35 / lines})

@@ -22,6 +22,7 @@ FURTHEST = 50.0  # of log loss from the last point, so that no forecast over- or
 PRIOR_SLOPE = 0.05
 STEEPEST = 0.2
 SETTLED = 2.5
+TIE = 1e-3
 NOISE_TO_SPREAD = 2.0
 
 
@@ -282,13 +283,16 @@ def unsettled(curves: LogCurves) -> NDArray[np.bool_]:
 def no_further_than_the_pool(forecast: Floats, curves: LogCurves, x: Floats) -> Floats:
     """Log losses at each x, shape (K, len(x)), those of unsettled candidates not below the median of the settled.
 
-    A model that has just learned the form of a task ends where those end that knew it, as far as can be told.
+    A model that has just learned the form of a task ends where those end that knew it, as far as can be told. Those
+    held at the same loss keep the order of their last ones.
     """
     learning = unsettled(curves)
     known = ~learning & np.isfinite(forecast).all(axis=1)
     if not known.any():
         return forecast
-    held = np.maximum(forecast, np.minimum(np.median(forecast[known], axis=0), curves.last[1][:, None]))
+    last = curves.last[1][:, None]
+    middle = np.minimum(np.median(forecast[known], axis=0), last)
+    held = np.maximum(forecast, middle + TIE * (last - np.nanmin(last)))
     return np.where(learning[:, None] & (x > curves.last[0][:, None]), held, forecast)
 
 
