@@ -1,6 +1,7 @@
 """Our own curves scored: on a made-up study whose answers are known."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from lensllm.benchmark.study import COLUMNS, StudyConfig
 from lensllm.benchmark.study_probes import LAST
 from lensllm.cli import main
 from lensllm.errors import InputError
+from lensllm.selectors.lensllm import COMMON, OWN
 
 SIZES = [50, 100, 200, 400, 800, 1600, 3200, 6400]
 
@@ -122,6 +124,17 @@ def test_the_section_shows_what_was_measured(study, tmp_path, monkeypatch):
     reliability = result["calibration"]["reliability"]
     assert sum(b["cases"] for b in reliability) == 2 * len(own.BUDGETS) * (10 + 8 * own.POOLS)
     assert all(0 <= b["was_best"] <= 1 for b in reliability)
+
+
+def test_the_default_error_scales_are_those_of_the_published_and_the_design_tasks():
+    root = Path(__file__).parents[2] / "benchmarks" / "study"
+    study = StudyConfig.read(root / "study.yaml").model_copy(update={"table": str(root / "runs.csv")})
+    data = own_curves(study, study.design_tasks)
+    for released, found in zip((COMMON, OWN), own.error_scales(data), strict=True):
+        assert released.sd == pytest.approx(found.sd, rel=0.02)
+        assert released.inflation == pytest.approx(found.inflation, rel=0.05)
+    without = own.error_scales(data, without="section")
+    assert without[1].sd != pytest.approx(OWN.sd, rel=0.05)
 
 
 def test_pools_are_the_whole_and_random_parts():

@@ -239,15 +239,10 @@ def calibration(data: dict[str, Curves]) -> dict[str, Any]:
     cases = cases_of(data, selector)
     fitted = {task: _without(task, past, cases) for task in TASKS}
     by_task = {task: _calibration_of(fitted[task], [case for case in cases if case.task == task]) for task in TASKS}
-    common, own = calibrate(TASKS, past, cases)
     covered = {f"{level:.0%}": [by_task[task]["coverage"][f"{level:.0%}"] for task in TASKS] for level in LEVELS}
     return {
         "by_task": by_task,
         "coverage": {level: {"mean": float(np.mean(v)), "worst": min(v)} for level, v in covered.items()},
-        "defaults": {
-            "common": {"sd": common.sd, "inflation": common.inflation},
-            "own": {"sd": own.sd, "inflation": own.inflation},
-        },
         "by_doublings": by_doublings(data, fitted),
     }
 
