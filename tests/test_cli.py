@@ -160,6 +160,14 @@ def test_settings_come_from_yaml_and_flags_win(model_folders, sums_file, tmp_pat
     assert answer["best"].startswith("gpt")
 
 
+def test_a_flag_takes_back_what_the_yaml_asks_for(model_folders, sums_file, tmp_path, capsys):
+    settings = {"models": [str(model_folders["gpt"])], "sizes": [50], "kernel": True, "task": str(sums_file)}
+    (tmp_path / "config.yaml").write_text(json.dumps({**settings, "output_dir": str(tmp_path / "out")}))
+    answer = json.loads(run(capsys, "select", tmp_path / "config.yaml", "--no-kernel", *QUICK, "--json"))
+    assert [row["kernel"] for row in answer["ranking"]] == [None, None]
+    assert not list(Store(tmp_path / "out").probes())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -27,7 +27,9 @@ def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[.
             shown = None if field.default in (PydanticUndefined, "", []) else field.default
             help_text = f"{field.description}" + (f" [default: {shown}]" if shown is not None else "")
             kind: Any = field.annotation
-            flag = typer.Option(f"--{name.replace('_', '-')}", help=help_text, show_default=False)
+            spelled = name.replace("_", "-")
+            flags = f"--{spelled}/--no-{spelled}" if kind is bool else f"--{spelled}"
+            flag = typer.Option(flags, help=help_text, show_default=False)
             own.append(
                 inspect.Parameter(
                     name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, flag]
