@@ -27,7 +27,7 @@ from lensllm.benchmark.published import load
 from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Curves
 from lensllm.selectors import LensLLM
-from lensllm.selectors.growth import LogCurves
+from lensllm.selectors.slopes import LogCurves
 from lensllm.theory.phases import LEAST_SIZES, phases
 
 AHEAD = (1, 3, 5)

@@ -5,7 +5,8 @@ import pytest
 
 from lensllm.curves import Curves
 from lensllm.selectors import LensLLM
-from lensllm.selectors.growth import Growth, LogCurves, Slopes, extrapolate, levels
+from lensllm.selectors.growth import Growth, extrapolate
+from lensllm.selectors.slopes import LogCurves, Slopes, levels
 
 X = np.log2(50) + np.arange(7.0)
 

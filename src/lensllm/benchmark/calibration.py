@@ -9,8 +9,8 @@ import numpy as np
 
 from lensllm.benchmark.metrics import coverage
 from lensllm.curves import Curves, Floats
-from lensllm.selectors.growth import LogCurves
 from lensllm.selectors.lensllm import COMMON, LEAST_POINTS, OWN, ErrorScale, LensLLM, Parts
+from lensllm.selectors.slopes import LogCurves
 
 LEVEL = 0.9
 DRAWS = 600

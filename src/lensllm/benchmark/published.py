@@ -202,7 +202,7 @@ def _as_forecast(curves: Curves, mean: Floats) -> Forecast:
 
 
 def _point(selector: LensLLM, curves: Curves) -> Floats:
-    from lensllm.selectors.growth import LogCurves
+    from lensllm.selectors.slopes import LogCurves
 
     return np.exp(selector.points(LogCurves.of(curves), np.array([np.log2(TARGET)]))[:, 0])
 

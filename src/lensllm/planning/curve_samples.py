@@ -12,8 +12,8 @@ from lensllm.errors import InputError
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors import LensLLM
 from lensllm.selectors.base import check
-from lensllm.selectors.growth import LogCurves
 from lensllm.selectors.lensllm import LARGEST_LOG
+from lensllm.selectors.slopes import LogCurves
 
 DRAWS = 1000
 STEPS_A_DOUBLING = 2

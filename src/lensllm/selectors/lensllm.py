@@ -10,7 +10,8 @@ from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
 from lensllm.selectors.base import Selector, check
 from lensllm.selectors.fitted_laws import FittedLaws
-from lensllm.selectors.growth import LogCurves, Slopes, extrapolate, no_further_than_the_pool
+from lensllm.selectors.growth import extrapolate, no_further_than_the_pool
+from lensllm.selectors.slopes import LogCurves, Slopes
 
 ORIGINS = 4
 LEAST_POINTS = 3

@@ -6,9 +6,9 @@ import numpy as np
 
 from lensllm.curves import Curves
 from lensllm.errors import InputError
-from lensllm.selectors.growth import STEEPEST
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
 from lensllm.selectors.lensllm import LensLLM, Parts
+from lensllm.selectors.slopes import STEEPEST
 
 HALF = 0.5
 SMALLEST = 8

@@ -7,7 +7,8 @@ import numpy as np
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.selectors.base import Selector, check
-from lensllm.selectors.growth import FURTHEST, GROWTH_BOUNDS, PRIOR_SLOPE, LogCurves, Slopes
+from lensllm.selectors.growth import FURTHEST, GROWTH_BOUNDS, PRIOR_SLOPE
+from lensllm.selectors.slopes import LogCurves, Slopes
 
 LAG_WEIGHT = 0.5
 TREND_WINDOW = 6

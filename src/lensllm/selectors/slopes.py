@@ -1,0 +1,204 @@
+"""Log-log curves of a pool and their slopes: which of them count, and how far they can be trusted.
+
+Everything is in x = log2(examples) and y = log(loss), so a slope is the fall of the log loss per doubling. Candidates
+need not be measured at the same sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensllm.curves import Curves, Floats
+
+CLIP = 3.0
+STEEPEST = 0.2
+SETTLED = 2.5
+NOISE_TO_SPREAD = 2.0
+
+
+@dataclass(frozen=True)
+class LogCurves:
+    """x, shape (S,), and y, shape (K, S), NaN where not measured.
+
+    Sizes of 0, losses of 0 or less and sizes at which nothing was measured are left out.
+    """
+
+    x: Floats
+    y: Floats
+
+    @classmethod
+    def of(cls, curves: Curves) -> LogCurves:
+        """The fine-tuned part of the curves."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            y = np.log(curves.losses)
+        y = np.where(np.isfinite(y), y, np.nan)
+        tuned = (curves.sizes > 0) & np.isfinite(y).any(axis=0)
+        return cls(np.log2(curves.sizes[tuned]), y[:, tuned])
+
+    def up_to(self, columns: int) -> LogCurves:
+        """The first columns alone."""
+        return LogCurves(self.x[:columns], self.y[:, :columns])
+
+    @cached_property
+    def start_levels(self) -> Floats:
+        """Level of each candidate at its last measured point up to each column, shape (K, S); NaN before the first."""
+        newest = np.maximum.accumulate(np.where(np.isfinite(self.y), np.arange(self.x.size), 0), axis=1)
+        return np.take_along_axis(levels(self.y)[1], newest, axis=1)
+
+    @property
+    def last(self) -> tuple[Floats, Floats]:
+        """x and y of each candidate's last measured point, NaN without any, shapes (K,)."""
+        measured = np.isfinite(self.y)
+        if not self.x.size:
+            return np.full(len(self.y), np.nan), np.full(len(self.y), np.nan)
+        at = self.x.size - 1 - measured[:, ::-1].argmax(axis=1)
+        y = self.y[np.arange(len(self.y)), at]
+        return np.where(np.isfinite(y), self.x[at], np.nan), y
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Falls of y per doubling between neighbouring measured points, shape (K, S - 1), in the later point's column.
+
+    `at` is where each lies on x (the middle of the step), `width` how many doublings the step spans, and `gained` how
+    much of the fall is gained on the best of those measured at both points, 0 for the best itself.
+    """
+
+    value: Floats
+    at: Floats
+    width: Floats
+    gained: Floats
+
+    @classmethod
+    def of(cls, curves: LogCurves) -> Slopes:
+        """The slopes between neighbouring measured points."""
+        measured = np.isfinite(curves.y)
+        newest = np.maximum.accumulate(np.where(measured, np.arange(curves.x.size), -1), axis=1)[:, :-1]
+        known = measured[:, 1:] & (newest >= 0)
+        before = np.take_along_axis(curves.y, np.maximum(newest, 0), axis=1)
+        x_before, x_after = curves.x[np.maximum(newest, 0)], curves.x[1:]
+        width = np.where(known, x_after - x_before, np.nan)
+        value = (before - curves.y[:, 1:]) / width
+        at = np.where(known, (x_after + x_before) / 2, np.nan)
+        return cls(value, at, width, _gained(curves.y, np.where(known, newest, -1), value, width))
+
+    def settled(self) -> Slopes:
+        """Without the falls by which a candidate learned the form of the task, and all before them: NaN.
+
+        Such is a fall that gains more than 0.2 a doubling (D^-0.29) on the best of the pool: the candidate learns what
+        others know already, the task's labels say, and what it did until then says nothing of what comes after
+        (docs/decisions.md). Gains count from the nearest it has been to the best, so that the way back from a single
+        high reading is none.
+        """
+        total = np.nancumsum(self.gained * self.width, axis=1)
+        most = np.maximum.accumulate(np.pad(total, ((0, 0), (1, 0))), axis=1)[:, :-1]
+        learning = total - most > STEEPEST * self.width
+        later = learning[:, ::-1].cumsum(axis=1)[:, ::-1] == 0
+        return Slopes(*(np.where(later, part, np.nan) for part in (self.value, self.at, self.width, self.gained)))
+
+    def clipped(self) -> Slopes:
+        """Slopes within 3 pooled robust standard deviations of their running median of five, and none above 0.2.
+
+        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. A fall of
+        more than 0.2 a doubling is followed, but not expected to last.
+        """
+        limited = np.minimum(self.value, STEEPEST)
+        if self.value.shape[1] < 3:
+            return replace(self, value=limited)
+        padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
+        windows = np.sort([padded[:, i : i + self.value.shape[1]] for i in range(5)], axis=0)  # NaN go last
+        count = np.isfinite(windows).sum(axis=0)[None]
+        low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, 4)
+        median = (np.take_along_axis(windows, low, 0) + np.take_along_axis(windows, high, 0))[0] / 2
+        off = np.abs(self.value - median)
+        spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
+        if spread > 0:
+            limited = np.minimum(np.clip(self.value, median - CLIP * spread, median + CLIP * spread), STEEPEST)
+        return replace(self, value=limited)
+
+    @property
+    def doublings(self) -> Floats:
+        """How many doublings the slopes of each candidate span, shape (K,)."""
+        return np.asarray(np.nansum(self.width, axis=1))
+
+    @property
+    def persistence(self) -> Floats:
+        """Share of a candidate's own slope that is expected to last: w^2 / (w^2 + 2) after w doublings, shape (K,).
+
+        The reliability of a slope between two readings w doublings apart: var / (var + 2 sd^2 / w^2), where the log
+        loss differs as much between seeds (sd) as true slopes do between candidates: docs/evidence.md has sd from 0.003
+        on texts to 0.03 on labels.
+        """
+        return np.asarray(self.doublings**2 / (self.doublings**2 + NOISE_TO_SPREAD))
+
+    @property
+    def any(self) -> np.ndarray:
+        """Which candidates have a slope, shape (K,)."""
+        return np.asarray(np.isfinite(self.value).any(axis=1))
+
+    def recent(self, lag_weight: float) -> tuple[Floats, Floats]:
+        """Each candidate's mean slope and where it lies on x, weights lag_weight^doublings back, shapes (K,)."""
+        seen = np.isfinite(self.value)
+        newest = np.where(seen, self.at, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+        weight = np.where(seen, lag_weight ** np.where(seen, newest - self.at, 0.0), 0.0)
+        total = np.where(self.any, weight.sum(axis=1), np.nan)
+        return (
+            np.where(seen, weight * self.value, 0.0).sum(axis=1) / total,
+            np.where(seen, weight * self.at, 0.0).sum(axis=1) / total,
+        )
+
+
+def _gained(y: Floats, before: NDArray[np.int_], value: Floats, width: Floats) -> Floats:
+    """How much faster each step fell than the best of those measured at both its ends, shape (K, S - 1).
+
+    `before` is the column that each step begins in, -1 where there is no step.
+    """
+    measured, gained = np.isfinite(y), np.where(before >= 0, 0.0, np.nan)
+    for step, starts in enumerate(before.T):
+        for start in np.unique(starts[starts >= 0]):
+            rows = np.flatnonzero(starts == start)
+            both = measured[:, start] & measured[:, step + 1]
+            leader = int(np.where(both, y[:, start], np.inf).argmin())
+            led = (y[leader, start] - y[leader, step + 1]) / width[rows, step]
+            gained[rows, step] = np.where(y[rows, start] > y[leader, start], value[rows, step] - led, 0.0)
+    return gained
+
+
+def levels(y: Floats) -> tuple[Floats, Floats]:
+    """Additive fit y_it = column_t + candidate_i over what was measured: column means, shape (S,), and deviations.
+
+    The deviation of a point is y_it - column_t, shape (K, S). With nothing missing a column is its plain mean; with
+    candidates dropped along the way it stays the mean that all candidates would have.
+    """
+    seen = np.isfinite(y) * 1.0
+    filled = np.where(seen, y, 0.0)
+    mean = filled.sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    if seen.all():
+        column = filled.mean(axis=0)
+        return column, y - column
+    own = seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    normal = np.diag(seen.sum(axis=0)) - seen.T @ own  # the candidates eliminated from the normal equations
+    column = np.linalg.lstsq(normal, filled.sum(axis=0) - seen.T @ mean, rcond=1e-10)[0]
+    candidate = mean - own @ column
+    column = column + candidate[seen.any(axis=1)].mean() if seen.any() else column
+    return column, y - column
+
+
+def unsettled(curves: LogCurves) -> NDArray[np.bool_]:
+    """Which candidates have been learning the form of the task within the last 2.5 doublings measured, shape (K,).
+
+    2.5 are three steps of a ladder of doublings, with room for uneven ones.
+    """
+    slopes = Slopes.of(curves)
+    return slopes.any & (slopes.settled().doublings < np.minimum(slopes.doublings, SETTLED))
+
+
+def newest(values: Floats) -> Floats:
+    """The last finite value of each row, NaN where there is none, shape (K,)."""
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
+    return values[np.arange(len(values)), values.shape[1] - 1 - np.isfinite(values)[:, ::-1].argmax(axis=1)]
