@@ -91,6 +91,21 @@ def test_a_leader_that_is_measured_no_further_makes_nobody_a_learner():
     np.testing.assert_array_equal(slopes.settled().value, slopes.value)
 
 
+def test_a_learner_is_told_from_those_measured_as_far():
+    y = straight([0.05, 0.3, 0.05], [0.2, 2.5, 0.7])
+    y[0, 6] = np.nan
+    np.testing.assert_allclose(Slopes.of(LogCurves(X, y)).settled().doublings, [5, 0, 6], atol=1e-9)
+
+
+def test_hindcasts_leave_out_a_candidate_while_it_learns_the_form():
+    y = straight([0.01, 0.01, 0.01, 0.0], [0.4, 0.41, 0.42, 0.5])
+    y[3, :2] = np.nan
+    y[3, 2] = 1.5
+    past = LensLLM().parts(Curves(tuple("abcd"), 2**X, np.exp(y)), 2 ** (X[-1] + 3)).hindcast
+    assert past.origins == 4
+    assert np.sqrt(past.own) < 0.02  # 0.03 with it
+
+
 def test_parallel_curves_with_growing_slopes_are_followed():
     """All slopes 0.04 + 0.01 t: the mean slope half way is exact, so is the forecast."""
     fall = 0.04 * (X - X[0]) + 0.005 * (X - X[0]) ** 2
