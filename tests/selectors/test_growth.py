@@ -114,14 +114,6 @@ def test_parallel_curves_with_growing_slopes_are_followed():
     np.testing.assert_allclose(extrapolate(curves.up_to(5), X[6], 0.6), y[:, 6], atol=1e-9)
 
 
-def test_one_candidate_that_went_further_does_not_bend_the_others():
-    y = straight(np.linspace(0.02, 0.12, 6), np.linspace(0.2, 2.0, 6))[:, :4]
-    y[1:, 3] = np.nan
-    y[0, 3] = y[0, 2]
-    ahead, alike = extrapolate(LogCurves(X[:4], y), X[6], 0.6), extrapolate(LogCurves(X[:3], y[:, :3]), X[6], 0.6)
-    np.testing.assert_allclose(ahead[1:], alike[1:], atol=0.02)
-
-
 def test_coupling_of_slope_to_level_is_found():
     level = np.linspace(-0.5, 0.5, 30)
     y = 2 + level[:, None] * np.exp(-0.1 * np.arange(7.0))

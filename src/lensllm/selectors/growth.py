@@ -12,7 +12,6 @@ from lensllm.selectors.slopes import LogCurves, Slopes, newest, unsettled
 JUMP_BELIEVED = 0.5
 GROWTH_BOUNDS = (0.7, 2.0)
 LEVEL_RIDGE = 0.04
-LEAST_MEASURED = 3
 FURTHEST = 50.0  # of log loss from the last point, so that no forecast over- or underflows
 PRIOR_SLOPE = 0.05
 TIE = 1e-3
@@ -43,14 +42,12 @@ class Growth:
     def fit(cls, curves: LogCurves, slopes: Slopes, lag_weight: float) -> Growth:
         """Regress the slopes of every column on the candidates' levels there, then a line through the columns.
 
-        Columns with fewer than three candidates, the furthest of a search, say too little of the pool, unless no column
-        has more. The lines have the gradient of all columns and pass through the recency-weighted mean. The coupling of
-        a column is shrunk (ridge 0.04: a slope noise of 0.01 against couplings of 0.05), which matters with few
-        candidates.
+        The lines have the gradient of all columns and pass through the recency-weighted mean. The coupling of a column
+        is shrunk (ridge 0.04: a slope noise of 0.01 against couplings of 0.05), which matters with few candidates.
         """
         seen = np.isfinite(slopes.value)
         count = seen.sum(axis=0)
-        columns = count >= max(min(LEAST_MEASURED, count.max(initial=0)), 1)
+        columns = count > 0
         if not columns.any():
             return cls(0.0, PRIOR_SLOPE, 0.0, 0.0, 0.0)
         start = curves.start_levels[:, :-1]
