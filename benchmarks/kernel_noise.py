@@ -1,0 +1,72 @@
+"""Should the kernel curve's points count less than measured losses? They are noisier; how much is tried.
+
+    python benchmarks/kernel_noise.py
+
+The design tasks of the study that are complete, budgets 1/8 to 1/64, all candidates and the random pools of
+`lensllm bench own`. The reading error of a kernel point is taken to be 1 (as released), 1.5, 2, 4 or 8 times that of a
+measured loss: a slope between two points then has the precision 2 / (r_1^2 + r_2^2) of one between two measured losses,
+by which it weighs in the recent slope and in how far that lasts. Writes benchmarks/results/kernel_noise.json.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from lensllm.benchmark import own
+from lensllm.benchmark.own_curves import own_curves
+from lensllm.benchmark.study import StudyConfig
+from lensllm.curves import Floats
+from lensllm.selectors import LensLLM, LensLLMKernel
+from lensllm.selectors.slopes import Slopes
+
+HERE = Path(__file__).parent
+RATIOS = (1.0, 1.5, 2.0, 4.0, 8.0)
+
+
+def precision(slopes: Slopes, first: float, ratio: float) -> Floats:
+    """Of every slope, relative to one between measured losses; points before log2 size `first` are the kernel's."""
+    ends = [slopes.at - slopes.width / 2, slopes.at + slopes.width / 2]
+    return 2 / sum(np.where(end < first - 1e-9, ratio**2, 1.0) for end in ends)
+
+
+def noisy(first: float, ratio: float) -> tuple[object, property]:
+    """`Slopes.recent` and `Slopes.doublings` with that precision."""
+
+    def recent(self: Slopes, lag_weight: float) -> tuple[Floats, Floats]:
+        newest = np.where(np.isfinite(self.at), self.at, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+        weight = np.nan_to_num(precision(self, first, ratio) * lag_weight ** (newest - self.at))
+        weight = np.where(np.isfinite(self.value), weight, 0.0)
+        total = np.where(self.any, weight.sum(axis=1), np.nan)
+        return tuple((weight * np.nan_to_num(part)).sum(axis=1) / total for part in (self.value, self.at))
+
+    return recent, property(lambda self: np.nansum(self.width * precision(self, first, ratio), axis=1))
+
+
+def main() -> None:
+    study = StudyConfig.read(HERE / "study" / "study.yaml")
+    data = own_curves(study, study.design_tasks)
+    first = float(np.log2(min(study.sizes)))
+
+    def means(name: str, selector: LensLLM) -> dict:
+        summary = own.summary(own.score(own.forecasts(name, selector, data), data))
+        return {
+            metric: {key: summary[metric][key] for key in ("mean", "by_task")} for metric in ("pearcorr", "rel_acc")
+        }
+
+    result = {"tasks": list(data), "without": means("lensllm", LensLLM())}
+    for ratio in RATIOS:
+        recent, doublings = noisy(first, ratio)
+        with patch.object(Slopes, "recent", recent), patch.object(Slopes, "doublings", doublings):
+            result[f"{ratio:g} times"] = means("lensllm_kernel", LensLLMKernel())
+    (HERE / "results" / "kernel_noise.json").write_text(json.dumps(result, indent=1) + "\n")
+    for name, found in result.items():
+        if name != "tasks":
+            print(f"{name:10s} PearCorr {found['pearcorr']['mean']:.2f} RelAcc {found['rel_acc']['mean']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
