@@ -38,6 +38,7 @@ def own_curves(config: StudyConfig, tasks: list[str]) -> dict[str, Curves]:
     """
     runs = read_runs(config)
     runs = runs[runs["seed"] == 0]
+    probes = _probes(config)
     curves = {}
     for task in tasks:
         rows = runs[runs["task"] == task].set_index(["candidate", "examples"])
@@ -48,7 +49,7 @@ def own_curves(config: StudyConfig, tasks: list[str]) -> dict[str, Curves]:
         losses = rows["nats_per_byte"].rename("loss").reset_index()
         features = rows["parameters"].groupby("candidate").first().rename("size").to_frame()
         features["family"] = features.index.str.split("-").str[0]
-        features = features.join(_probes(config, task))
+        features = features.join(probes[probes["task"] == task].drop(columns="task"))
         curves[task] = Curves.from_tidy(losses[losses["candidate"].isin(kept)], features).of(kept)
     if not curves:
         raise InputError(f"{config.table} holds none of the tasks {', '.join(tasks)} complete: go on with the study")
@@ -72,10 +73,9 @@ def seed_noise(config: StudyConfig, task: str) -> dict[int, float]:
     return {int(size): float(np.sqrt(mean)) for size, mean in square.groupby("examples").mean().items()}
 
 
-def _probes(config: StudyConfig, task: str) -> pd.DataFrame:
-    """What the probes say of each candidate on this task; no column if the study has none."""
+def _probes(config: StudyConfig) -> pd.DataFrame:
+    """The features that probes measured, by candidate, and their task; no feature if the study has no probes."""
     if not config.probes_table or not Path(config.probes_table).is_file():
-        return pd.DataFrame()
+        return pd.DataFrame(columns=["task"])
     probes = pd.read_csv(config.probes_table)
-    mine = probes[(probes["task"] == task) & (probes["status"] == "done")].set_index("candidate")
-    return mine.drop(columns=[*FIRST[:1], *FIRST[2:], *LAST])
+    return probes[probes["status"] == "done"].set_index("candidate").drop(columns=[*FIRST[2:], *LAST])

@@ -62,6 +62,11 @@ class Ledger:
         return self.flops / self._flops_a_unit[:, None]
 
     @property
+    def probe_costs(self) -> Floats:
+        """Cost of each candidate's probe, shape (K,), in the same unit."""
+        return self.probe_flops / self._flops_a_unit
+
+    @property
     def _flops_a_unit(self) -> Floats:
         """FLOPs that each candidate makes in one unit of the budget, shape (K,)."""
         if not self.budget.in_seconds:
@@ -84,7 +89,7 @@ class Ledger:
             return known
         row = self.candidates.index(one.candidate)
         if isinstance(one, Probe):
-            return float((self.probe_flops / self._flops_a_unit)[row])
+            return float(self.probe_costs[row])
         return float(self.costs[row, self.rungs.index(one.examples)]) if one.examples in self.rungs else known
 
     def check_budget(self) -> None:
@@ -95,7 +100,7 @@ class Ledger:
         """
         rungs = self.rungs[:2]
         waiting = ~np.isin(self.candidates, [probe.candidate for probe in self.probes])
-        probing = float((self.probe_flops / self._flops_a_unit)[waiting].sum())
+        probing = float(self.probe_costs[waiting].sum())
         least = self.spent + probing + float(self.costs[:, : len(rungs)].sum())
         amount, everything = self.budget.amount(self.everything), self.everything
         if least > amount:

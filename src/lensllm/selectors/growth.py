@@ -81,7 +81,7 @@ def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floa
     shape, x = (len(curves.y), *np.shape(x)), np.atleast_1d(np.asarray(x, dtype=float))
     if not curves.x.size:
         return np.full(shape, np.nan)
-    raw = Slopes.of(curves)
+    raw = curves.slopes
     settled = raw.settled()
     slopes = settled.clipped()
     x_last, y_last = (v[:, None] for v in curves.last)

@@ -11,7 +11,7 @@ from lensllm.forecast import Forecast
 from lensllm.selectors.base import Selector, check
 from lensllm.selectors.fitted_laws import FittedLaws
 from lensllm.selectors.growth import extrapolate, no_further_than_the_pool
-from lensllm.selectors.slopes import LogCurves, Slopes
+from lensllm.selectors.slopes import LogCurves
 
 ORIGINS = 4
 LEAST_POINTS = 3
@@ -123,7 +123,7 @@ class LensLLM(Selector):
         logs = LogCurves.of(curves)
         x = float(np.log2(target_size))
         ahead = np.maximum(x - logs.last[0], 0)
-        return Parts(self.points(logs, np.array([x]))[:, 0], ahead, Slopes.of(logs).settled().any, self._hindcast(logs))
+        return Parts(self.points(logs, np.array([x]))[:, 0], ahead, logs.slopes.settled().any, self._hindcast(logs))
 
     def sample(self, parts: Parts) -> Floats:
         """Joint samples of the log losses, shape (draws, K)."""
@@ -156,7 +156,7 @@ class LensLLM(Selector):
         origins = 0
         for columns in range(max(LEAST_POINTS, logs.x.size - ORIGINS), logs.x.size):
             past = logs.up_to(columns)
-            sloped = Slopes.of(past).settled().any
+            sloped = past.slopes.settled().any
             before = len(common)
             errors = self.points(past, logs.x[columns:]) - logs.y[:, columns:]
             for error, x in zip(errors.T, logs.x[columns:], strict=True):

@@ -49,15 +49,15 @@ class LogCurves:
         newest = np.maximum.accumulate(np.where(np.isfinite(self.y), np.arange(self.x.size), 0), axis=1)
         return np.take_along_axis(levels(self.y)[1], newest, axis=1)
 
+    @cached_property
+    def slopes(self) -> Slopes:
+        """The slopes between neighbouring measured points."""
+        return Slopes.of(self)
+
     @property
     def last(self) -> tuple[Floats, Floats]:
         """x and y of each candidate's last measured point, NaN without any, shapes (K,)."""
-        measured = np.isfinite(self.y)
-        if not self.x.size:
-            return np.full(len(self.y), np.nan), np.full(len(self.y), np.nan)
-        at = self.x.size - 1 - measured[:, ::-1].argmax(axis=1)
-        y = self.y[np.arange(len(self.y)), at]
-        return np.where(np.isfinite(y), self.x[at], np.nan), y
+        return newest(np.where(np.isfinite(self.y), self.x, np.nan)), newest(self.y)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def unsettled(curves: LogCurves) -> NDArray[np.bool_]:
 
     2.5 are three steps of a ladder of doublings, with room for uneven ones.
     """
-    slopes = Slopes.of(curves)
+    slopes = curves.slopes
     return slopes.any & (slopes.settled().doublings < np.minimum(slopes.doublings, SETTLED))
 
 
