@@ -3,11 +3,11 @@
     python benchmarks/kernel_use.py            # the design tasks that are whole
     python benchmarks/kernel_use.py --report   # the report tasks too, once
 
-Reads the two tables that benchmarks/study/study.yaml names (losses by fine-tuning and probes) and trains nothing. A
-task is whole once at least 8 candidates were measured at every size. Forecast is the loss at the largest size from the
-first 0, 1, 2, 3 and 4 rungs (50, 100, 200, 400 examples); what is learned over tasks is learned on the other design
-tasks. Differences are paired: both selectors on the same task, rungs and pool; their 95 % interval is from resampling
-tasks and, within a task, candidates. Writes benchmarks/results/kernel_use.json and the tables of docs/kernel.md.
+Reads the two tables that benchmarks/study/study.yaml names (losses by fine-tuning and probes) and trains nothing.
+Forecast is the loss at the largest size from the first 0, 1, 2, 3 and 4 rungs (50, 100, 200, 400 examples); what is
+learned over tasks is learned on the other design tasks. Differences are paired: both selectors on the same task,
+rungs and pool; their 95 % interval is from resampling tasks and, within a task, candidates. Writes
+benchmarks/results/kernel_use.json and the tables of docs/kernel.md.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import argparse
 import json
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr, rankdata, spearmanr
 
+from lensllm.benchmark.own_curves import own_curves
 from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Curves, Floats
 from lensllm.laws import LensLLMLaw, Prior
@@ -47,7 +48,7 @@ from lensllm.selectors.rectified_law import LawSelector
 HERE = Path(__file__).parent
 RESULT, DOCUMENT = HERE / "results" / "kernel_use.json", HERE.parent / "docs" / "kernel.md"
 BEGIN, END = "<!-- kernel_use: written by benchmarks/kernel_use.py -->", "<!-- kernel_use: end -->"
-RUNGS, LEAST_CANDIDATES, SUBPOOL, SUBPOOLS, RESAMPLES = (0, 1, 2, 3, 4), 8, 8, 10, 2000
+RUNGS, SUBPOOL, SUBPOOLS, RESAMPLES = (0, 1, 2, 3, 4), 8, 40, 2000
 POOLS = {
     "all": "",
     "corpus differs (gpt2-0.2m)": r"gpt2-0\.2m-.*",
@@ -119,23 +120,6 @@ METHODS: dict[str, tuple[int, Make]] = {
 """Name -> least number of rungs, and how it is made for a task, given what the other design tasks teach."""
 MEASURES_NOTHING = {"zero_shot", "kernel_only d=8", "kernel_only d=16", "kernel_only d=32", "nlp_metrics", "log_me",
                     "model_size"}  # fmt: skip
-
-
-def whole_tasks(study: StudyConfig, names: Sequence[str], runs: Path) -> dict[str, Curves]:
-    table, probes = pd.read_csv(runs), pd.read_csv(study.probes_table)
-    table = table[(table["seed"] == 0) & (table["status"] == "done")].rename(columns={"nats_per_byte": "loss"})
-    probes = probes[probes["status"] == "done"].assign(size=probes["parameters"])
-    found = {}
-    for name in names:
-        mine = table[(table["task"] == name) & table["examples"].isin([0, *study.sizes])]
-        features = probes[probes["task"] == name].set_index("candidate")
-        mine = mine[mine["candidate"].isin(features.index)]
-        if not mine.empty:
-            curves = Curves.from_tidy(mine[["candidate", "examples", "loss"]], features)
-            complete = [c for c, row in zip(curves.candidates, curves.losses, strict=True) if np.isfinite(row).all()]
-            if len(complete) >= LEAST_CANDIDATES and curves.sizes[-1] == max(study.sizes):
-                found[name] = curves.of(complete)
-    return found
 
 
 def seen(curves: Curves, rungs: int) -> Curves:
@@ -210,11 +194,10 @@ def difference(forecasts: dict, truths: dict, first: str, second: str, rungs: in
 
 def run(report: bool, runs: Path | None) -> dict:
     study = StudyConfig.read(HERE / "study" / "study.yaml")
-    source = runs or Path(study.table)
-    design = whole_tasks(study, study.design_tasks, source)
-    tasks = design | (whole_tasks(study, study.report_tasks, source) if report else {})
-    if not tasks:
-        raise SystemExit(f"no task of {source} is whole yet")
+    if runs:
+        study = study.model_copy(update={"table": str(runs)})
+    design = own_curves(study, study.design_tasks)
+    tasks = design | (own_curves(study, study.report_tasks) if report else {})
     result: dict = {"tasks": {name: len(curves.candidates) for name, curves in tasks.items()}, "pools": {}}
     relations: dict[str, Relation] = {}
     for task in tasks:
@@ -252,7 +235,7 @@ def run(report: bool, runs: Path | None) -> dict:
             found = {r: difference(new, truths, *PAIRS[0], r) for r in RUNGS}
             result["confirmation"] = [{"rungs": r, **pair} for r, pair in found.items() if pair]
     result["features"] = {task: correlations(curves) for task, curves in tasks.items()}
-    result["cost"] = cost(study, source, tasks)
+    result["cost"] = cost(study, tasks)
     return result
 
 
@@ -266,9 +249,9 @@ def correlations(curves: Curves) -> dict[str, list[float]]:
     }
 
 
-def cost(study: StudyConfig, source: Path, tasks: dict[str, Curves]) -> dict:
+def cost(study: StudyConfig, tasks: dict[str, Curves]) -> dict:
     """FLOPs of the probes beside those of the first rungs, medians over candidates."""
-    runs, probes = pd.read_csv(source), pd.read_csv(study.probes_table)
+    runs, probes = pd.read_csv(study.table), pd.read_csv(study.probes_table)
     found = {}
     for task in tasks:
         mine = runs[(runs["task"] == task) & (runs["seed"] == 0)].pivot_table(

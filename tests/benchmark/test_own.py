@@ -126,6 +126,11 @@ def test_the_section_shows_what_was_measured(study, tmp_path, monkeypatch):
     assert all(0 <= b["was_best"] <= 1 for b in reliability)
 
 
+def test_log_errors_are_split_into_what_all_share_and_the_rest():
+    found = own.log_error([np.array([0.1, 0.3]), np.array([-0.1, -0.3])])
+    assert found == pytest.approx({"common": 0.2, "own": 0.1})
+
+
 def test_the_default_error_scales_are_those_of_the_published_and_the_design_tasks():
     root = Path(__file__).parents[2] / "benchmarks" / "study"
     study = StudyConfig.read(root / "study.yaml").model_copy(update={"table": str(root / "runs.csv")})

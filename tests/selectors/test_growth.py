@@ -24,7 +24,7 @@ def test_straight_lines_are_extended_as_far_as_they_were_seen():
         seen = curves.up_to(points)
         beyond = seen.y[:, -1] - extrapolate(seen, seen.x[-1] + 1, 0.6)
         np.testing.assert_allclose(beyond[1] - beyond[0], kept * 0.1, rtol=0.05)
-    np.testing.assert_allclose(extrapolate(curves.up_to(6), X[6], 0.6), curves.y[:, 6], atol=1e-2)
+    np.testing.assert_allclose(extrapolate(curves.up_to(6), X[6], 0.6), curves.y[:, 6], atol=2e-2)
 
 
 LEARNS = np.log([[3.0, 0.6, 0.2, 0.19, 0.18, 0.17, 0.16], [0.2, 0.19, 0.185, 0.18, 0.175, 0.17, 0.165]])
@@ -107,11 +107,40 @@ def test_hindcasts_leave_out_a_candidate_while_it_learns_the_form():
 
 
 def test_parallel_curves_with_growing_slopes_are_followed():
-    """All slopes 0.04 + 0.01 t: the mean slope half way is exact, so is the forecast."""
+    """All slopes 0.04 + 0.01 t: nearly what is expected, and seen in five points."""
     fall = 0.04 * (X - X[0]) + 0.005 * (X - X[0]) ** 2
     y = np.array([[1.5], [1.7], [1.9]]) - fall
     curves = LogCurves(X, y)
-    np.testing.assert_allclose(extrapolate(curves.up_to(5), X[6], 0.6), y[:, 6], atol=1e-9)
+    np.testing.assert_allclose(extrapolate(curves.up_to(5), X[6], 0.6), y[:, 6], atol=5e-3)
+
+
+def test_slopes_are_expected_to_grow_before_their_growth_is_seen():
+    """From two points: by 0.25 m (1 - m / 0.2) a doubling, from the middle of the two to half way."""
+    y = straight([0.05, 0.05], [1.5, 1.6])
+    beyond = y[:, 1] - extrapolate(LogCurves(X[:2], y[:, :2]), X[4], 0.6)
+    np.testing.assert_allclose(beyond, 3 * (0.05 + 2 * 0.25 * 0.05 * 0.75), rtol=1e-6)
+
+
+@pytest.mark.parametrize("slope", [0.2, -0.01])
+def test_slopes_at_the_limit_and_rising_losses_are_not_expected_to_grow(slope):
+    y = straight([slope, slope], [1.5, 1.6])
+    beyond = y[:, 1] - extrapolate(LogCurves(X[:2], y[:, :2]), X[4], 0.6)
+    np.testing.assert_allclose(beyond, 3 * slope, rtol=1e-6)
+
+
+def test_slopes_that_are_seen_to_shrink_are_followed():
+    fall = 0.1 * (X - X[0]) - 0.005 * (X - X[0]) ** 2
+    y = np.array([[1.5], [1.7], [1.9]]) - fall
+    slope = (y[:, 5] - extrapolate(LogCurves(X[:6], y[:, :6]), X[6], 0.6)).mean()
+    assert slope < 0.061  # 0.045 is true, 0.065 the mean so far, 0.072 what was expected
+
+
+def test_a_size_that_one_candidate_has_reached_bends_the_others_little():
+    """0.1 of log loss, were it worth as much as the sizes that all have reached."""
+    y = straight([0.02] + [0.05] * 7, np.linspace(1.0, 2.0, 8))
+    without = extrapolate(LogCurves(X[:4], y[:, :4]), X[6], 0.6)
+    y[1:, 4:] = np.nan
+    assert np.abs(extrapolate(LogCurves(X, y), X[6], 0.6) - without)[1:].max() < 0.065
 
 
 def test_coupling_of_slope_to_level_is_found():

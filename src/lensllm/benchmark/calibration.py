@@ -78,8 +78,9 @@ def _covered(
     inflation: tuple[float, float],
     centred: bool,
 ) -> float:
-    covered = []
+    by_task = []
     for task in tasks:
+        covered = []
         common, own = scales([other for other in tasks if other != task] or tasks, past, inflation)
         selector = LensLLM(common=common, own=own, draws=DRAWS)
         for case in cases:
@@ -88,7 +89,8 @@ def _covered(
                 if centred:
                     samples, truth = samples - samples.mean(axis=1, keepdims=True), truth - truth.mean()
                 covered.append(coverage(samples, truth, LEVEL))
-    return float(np.mean(covered))
+        by_task.append(np.mean(covered))
+    return float(np.mean(by_task))
 
 
 def _solve(covered: Callable[[float], float]) -> float:

@@ -41,6 +41,11 @@ RESAMPLES = 2000
 LEVELS = (0.5, 0.8, 0.9)
 BINS = 10
 METRICS = {"pearcorr": metrics.pear_corr, "rel_acc": metrics.rel_acc, "regret": metrics.regret}
+PARTS = {
+    "log_error": ("common", "own"),
+    "brier": ("p_best", "uniform", "softmax"),
+    "log_score": ("p_best", "uniform", "softmax"),
+}
 RIVALS = ("accept_then_stop", "rectified_law", "sub_tuning")
 KERNEL_FEATURES = ("zero_shot", "kernel_32", "pl_alpha")
 Key = tuple[str, int, int]
@@ -213,7 +218,7 @@ def bootstrap(values: Floats) -> list[float]:
 
 
 def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict[str, Curves]) -> dict[str, Any]:
-    """Coverage of the loss intervals (whole pool); Brier and log scores of P(best) and its rivals (all pools)."""
+    """Coverage and log errors of the losses (whole pool); Brier and log scores of P(best) and rivals (all pools)."""
     by_task = {}
     for task in data:
         keys = [key for key in ours if key[0] == task]
@@ -231,6 +236,7 @@ def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict
                 )
                 for level in LEVELS
             },
+            "log_error": log_error([np.log(ours[key].mean / _truth(data, key)) for key in whole]),
             **{kind: {rival: float(np.mean(v)) for rival, v in found.items()} for kind, found in scores.items()},
         }
     return {
@@ -242,14 +248,19 @@ def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict
             for level in LEVELS
         },
         **{
-            kind: {
-                rival: float(np.mean([m[kind][rival] for m in by_task.values()]))
-                for rival in ("p_best", "uniform", "softmax")
-            }
-            for kind in ("brier", "log_score")
+            kind: {part: float(np.mean([m[kind][part] for m in by_task.values()])) for part in parts}
+            for kind, parts in PARTS.items()
         },
         "reliability": reliability(ours, data),
         "by_task": by_task,
+    }
+
+
+def log_error(errors: list[Floats]) -> dict[str, float]:
+    """Root mean square over budgets of the mean over candidates (common) and of the deviation from it (own)."""
+    return {
+        "common": float(np.sqrt(np.mean([error.mean() ** 2 for error in errors]))),
+        "own": float(np.sqrt(np.mean([error.var() for error in errors]))),
     }
 
 

@@ -99,17 +99,17 @@ def _noise(noise: dict[str, dict[int, float]], data: dict[str, Curves]) -> str:
 
 
 def _calibration(calibration: dict[str, Any]) -> str:
+    covered = {level: m["mean"] for level, m in calibration["coverage"].items()}
     rows = [
         [
             task,
             *(f"{100 * value:.0f}" for value in m["coverage"].values()),
-            *(f"{m[kind][who]:.3f}" for kind in ("brier", "log_score") for who in ("p_best", "uniform", "softmax")),
+            *(f"{value:.3f}" for kind in ("log_error", "brier", "log_score") for value in m[kind].values()),
         ]
-        for task, m in calibration["by_task"].items()
+        for task, m in (calibration["by_task"] | {"mean": calibration | {"coverage": covered}}).items()
     ]
-    levels = list(next(iter(calibration["by_task"].values()))["coverage"])
     scores = [f"{kind}: {who}" for kind in ("Brier", "log score") for who in ("P(best)", "uniform", "softmax")]
-    return table(["task", *levels, *scores], rows)
+    return table(["task", *covered, "log error: common", "log error: own", *scores], rows)
 
 
 def curves_figure(data: dict[str, Curves]) -> go.Figure:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lensllm.curves import Floats
-from lensllm.selectors.slopes import LogCurves, Slopes, newest, unsettled
+from lensllm.selectors.slopes import STEEPEST, LogCurves, Slopes, newest, unsettled
 
 JUMP_BELIEVED = 0.5
+GROWTH = 0.25
+GROWTH_WORTH = 5.0
 GROWTH_BOUNDS = (0.7, 2.0)
 LEVEL_RIDGE = 0.04
 FURTHEST = 50.0  # of log loss from the last point, so that no forecast over- or underflows
@@ -17,12 +19,15 @@ PRIOR_SLOPE = 0.05
 TIE = 1e-3
 
 
-def trend(x: Floats, values: Floats, weight: Floats) -> float:
-    """Least-squares slope of values on x; 0 with fewer than three points."""
-    if np.count_nonzero(weight) < 3:
-        return 0.0
-    center = weight @ x / weight.sum()
-    return float(weight @ ((x - center) * values) / (weight @ (x - center) ** 2))
+def trend(x: Floats, values: Floats, weight: Floats, expected: float = 0.0, worth: float = 0.0) -> float:
+    """Least-squares slope of values on x, drawn to the expected one as if `worth` of sum w (x - mean)^2 had shown that.
+
+    As expected with fewer than three points.
+    """
+    if x.size < 3:
+        return expected
+    off = x - weight @ x / weight.sum()
+    return float((weight @ (off * values) + worth * expected) / (weight @ off**2 + worth))
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,11 @@ class Growth:
     def fit(cls, curves: LogCurves, slopes: Slopes, lag_weight: float) -> Growth:
         """Regress the slopes of every column on the candidates' levels there, then a line through the columns.
 
-        The lines have the gradient of all columns and pass through the recency-weighted mean. The coupling of a column
-        is shrunk (ridge 0.04: a slope noise of 0.01 against couplings of 0.05), which matters with few candidates.
+        A column counts by how many candidates have a slope there: the furthest of a search has one or two. The lines
+        have the gradient of all columns and pass through the recency-weighted mean. The mean m is expected to grow by
+        0.25 m (1 - m / 0.2) a doubling, which counts for as much as columns with a sum of squares of 5 doublings^2, so
+        for most of it until four columns were measured (docs/decisions.md). The coupling of a column is shrunk (ridge
+        0.04: a slope noise of 0.01 against couplings of 0.05), which matters with few candidates.
         """
         seen = np.isfinite(slopes.value)
         count = seen.sum(axis=0)
@@ -56,10 +64,13 @@ class Growth:
         mean_at, mean_d, middle = (v.sum(axis=0) / count for v in (at, d, level))
         off = np.where(seen, level - middle, 0.0)
         c = (off * (d - mean_d)).sum(axis=0) / ((off**2).sum(axis=0) + LEVEL_RIDGE)
-        a, ones = mean_d - c * middle, np.ones(count.size)
-        weight = lag_weight ** (mean_at[-1] - mean_at)
+        a, part = mean_d - c * middle, count / count.max()
+        weight = part * lag_weight ** (mean_at[-1] - mean_at)
         weight /= weight.sum()
-        return cls(weight @ mean_at, weight @ a, trend(mean_at, a, ones), weight @ c, trend(mean_at, c, ones))
+        mean = float(weight @ a)
+        expected = GROWTH * mean * max(1 - mean / STEEPEST, 0.0)
+        gradient = trend(mean_at, a, part, expected, GROWTH_WORTH)
+        return cls(weight @ mean_at, mean, gradient, weight @ c, trend(mean_at, c, part))
 
     def slope(self, x: Floats, level: Floats) -> Floats:
         """The shared slope at x of candidates at these levels; the mean grows by no more than 0.7 to 2 times."""

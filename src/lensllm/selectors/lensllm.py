@@ -44,8 +44,8 @@ class ErrorScale:
         return self.inflation * np.sqrt(square * tail / rng.chisquare(tail, (draws, 1)))
 
 
-COMMON = ErrorScale(sd=0.0178, degrees=2.0, exponent=1.5, inflation=0.56)
-OWN = ErrorScale(sd=0.0396, degrees=2.0, exponent=1.1, inflation=0.43)
+COMMON = ErrorScale(sd=0.0173, degrees=2.0, exponent=1.5, inflation=0.66)
+OWN = ErrorScale(sd=0.0398, degrees=2.0, exponent=1.1, inflation=0.45)
 
 
 @dataclass(frozen=True)
