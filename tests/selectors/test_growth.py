@@ -135,6 +135,17 @@ def test_slopes_that_are_seen_to_shrink_are_followed():
     assert slope < 0.061  # 0.045 is true, 0.065 the mean so far, 0.072 what was expected
 
 
+def test_a_gradient_seen_in_few_sizes_is_drawn_to_the_expected_one():
+    """Slopes of 0.06, 0.05, 0.04: none from two, 2 parts of -0.01 to 5 of what is expected from three."""
+    fall = np.array([0.0, 0.06, 0.11, 0.15])
+    curves = LogCurves(X[:4], np.array([[1.5], [1.7]]) - fall)
+    for points, seen in ((3, 0.0), (4, 2 * -0.01)):
+        few = curves.up_to(points)
+        growth = Growth.fit(few, few.slopes, 0.6)
+        expected = 0.25 * growth.mean * (1 - growth.mean / 0.2)
+        assert growth.mean_gradient == pytest.approx((seen + 5 * expected) / (7 if seen else 5))
+
+
 def test_a_size_that_one_candidate_has_reached_bends_the_others_little():
     """0.1 of log loss, were it worth as much as the sizes that all have reached."""
     y = straight([0.02] + [0.05] * 7, np.linspace(1.0, 2.0, 8))
