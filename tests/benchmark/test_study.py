@@ -1,10 +1,16 @@
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from lensllm.benchmark import study_bounds
 from lensllm.benchmark.study import COLUMNS, StudyConfig, run_study
+from lensllm.benchmark.study_bounds import run_study_bounds
 from lensllm.benchmark.study_probes import run_study_probes
+from lensllm.candidates import find_candidates
 from lensllm.errors import InputError
+from lensllm.search.workers import Setting
+from lensllm.tasks import read_task
 
 
 @pytest.fixture
@@ -69,3 +75,36 @@ def test_probes_have_a_table_of_their_own_that_is_enough_to_go_on_from(study, tm
     (tmp_path / "probes.csv").write_text("candidate,loss\ngpt,1.0\n")
     with pytest.raises(InputError, match=r"probes.csv is not a table of probes, it has no column"):
         run_study_probes(study)
+
+
+def test_bounds_belong_to_the_runs_of_the_same_size(study, tmp_path):
+    study = study.model_copy(
+        update={
+            "bounds_table": str(tmp_path / "bounds.csv"),
+            "bounded_models": study.models,
+            "bounded_sizes": [50, 100, 6400],
+        }
+    )
+    first = run_study_bounds(study)
+    assert (first["examples"].tolist(), first["status"].tolist()) == ([50, 100], ["done", "done"])
+    runs = run_study(study).query("seed == 0 and examples > 0")
+    assert first["learning_rate"].tolist() == runs["learning_rate"].tolist()
+    assert first["run_flops"].tolist() == runs["flops"].tolist()
+    np.testing.assert_allclose(first["test_loss"], runs["nats_per_byte"], rtol=1e-3)
+    assert (first["bound"] > first["test_loss"]).all()
+    told = []
+    pd.testing.assert_frame_equal(first, run_study_bounds(study, lambda task, row: told.append(row)))
+    assert told == []
+
+
+def test_a_ladder_without_a_bound_says_why(study, tmp_path, monkeypatch):
+    def gives_up(*_):
+        raise InputError("no displacement")
+
+    monkeypatch.setattr(study_bounds, "bounds_of_ladder", gives_up)
+    setting = Setting(read_task(study.design_tasks[0]), study.protocol(), tmp_path)
+    rows = study_bounds._ladder(setting, *find_candidates(study.models), [50, 100])
+    assert [(row["examples"], row["status"], row["error"]) for row in rows] == [
+        (50, "failed", "no displacement"),
+        (100, "failed", "no displacement"),
+    ]

@@ -47,6 +47,9 @@ class StudyConfig(BaseModel):
     output_dir: str = Field(description="Stores of the runs, one folder a task.")
     table: str = Field(description="CSV table of all runs, written after every run.")
     probes_table: str = Field("", description="CSV table of all probes, made before the runs; none if empty.")
+    bounds_table: str = Field("", description="CSV table of the bound's terms, made after the runs; none if empty.")
+    bounded_models: list[str] = Field([], description="Candidates that the bound is computed for.")
+    bounded_sizes: list[int] = Field([], description="Numbers of training examples that it is computed at.")
 
     @classmethod
     def read(cls, path: str | Path) -> StudyConfig:
@@ -61,6 +64,10 @@ class StudyConfig(BaseModel):
             raise InputError(f"no such study: {path}") from error
         except (yaml.YAMLError, ValidationError, TypeError) as error:
             raise InputError(f"{path} is not a study: {' '.join(str(error).split())}") from error
+
+    def protocol(self) -> Protocol:
+        """How every run is trained and measured."""
+        return Protocol(max_test_examples=self.max_test_examples, num_train_epochs=self.num_train_epochs)
 
 
 def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda task, run: None) -> pd.DataFrame:
@@ -110,8 +117,7 @@ def _task_runs(name: str, config: StudyConfig, known: dict[str, dict[str, Any]])
     task = read_task(name)
     candidates = find_candidates(config.models)
     sizes = [size for size in config.sizes if size <= len(task.train)]
-    protocol = Protocol(max_test_examples=config.max_test_examples, num_train_epochs=config.num_train_epochs)
-    setting = Setting(task, protocol, Path(config.output_dir) / task.name)
+    setting = Setting(task, config.protocol(), Path(config.output_dir) / task.name)
     _restore(known, task.name, setting.folder)
     ladder = Ladder(candidates, task, sizes)
     again: list[Job] = []
@@ -119,7 +125,7 @@ def _task_runs(name: str, config: StudyConfig, known: dict[str, dict[str, Any]])
         if run.examples in config.repeated_sizes and run.status == "done":
             again.append(Job(job.candidate, run.examples, run.learning_rate))
         yield setting.key(job), task.name, run
-    other = replace(setting, protocol=replace(protocol, seed=1, subset_seed=1))
+    other = replace(setting, protocol=replace(setting.protocol, seed=1, subset_seed=1))
     for job, run in run_jobs(again, other, config.workers, lambda job, run: []):
         yield other.key(job), task.name, run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,8 +33,9 @@ def bench_published(
 
 
 def bench_run_study(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")]) -> None:
-    """Probe and fine-tune every candidate on every task at every size; run again to go on after an interruption."""
+    """Probe, fine-tune and bound the candidates on every task; run again to go on after an interruption."""
     from lensllm.benchmark.study import StudyConfig, run_study
+    from lensllm.benchmark.study_bounds import run_study_bounds
     from lensllm.benchmark.study_probes import run_study_probes
 
     def told_probe(task: str, probe: Probe) -> None:
@@ -45,10 +46,16 @@ def bench_run_study(config: Annotated[Path, typer.Argument(metavar="CONFIG", hel
         line = f"{task}: {run.candidate} on {run.examples:,}, seed {run.seed}: {run.status} {run.nats_per_byte:.4f}"
         print(line, file=sys.stderr, flush=True)
 
+    def told_bound(task: str, row: dict[str, Any]) -> None:
+        line = f"{task}: {row['candidate']} on {row['examples']:,} bounded: {row['status']} {row.get('bound', '')}"
+        print(line, file=sys.stderr, flush=True)
+
     study = StudyConfig.read(config)
     if study.probes_table:
         print(f"{len(run_study_probes(study, told_probe))} probes in {study.probes_table}")
     print(f"{len(run_study(study, told))} runs in {study.table}")
+    if study.bounds_table:
+        print(f"{len(run_study_bounds(study, told_bound))} bounds in {study.bounds_table}")
 
 
 def bench_own(
