@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from lensllm.benchmark import cost, own, own_evidence
+from lensllm.benchmark import cost, own, own_evidence, study_bounds
+from lensllm.benchmark.own_bounds import own_bounds
 from lensllm.benchmark.own_curves import own_curves, seed_noise
 from lensllm.benchmark.study import COLUMNS, StudyConfig
 from lensllm.benchmark.study_probes import LAST
@@ -124,6 +125,30 @@ def test_the_section_shows_what_was_measured(study, tmp_path, monkeypatch):
     reliability = result["calibration"]["reliability"]
     assert sum(b["cases"] for b in reliability) == 2 * len(own.BUDGETS) * (10 + 8 * own.POOLS)
     assert all(0 <= b["was_best"] <= 1 for b in reliability)
+
+
+def test_bounds_are_summed_up_by_task(study, tmp_path):
+    assert own_bounds(study, ["easy"]) == {}
+    rows = []
+    for n, gap, curvature in ((50, 0.3, 0.9), (100, 0.2, 0.5), (200, 0.1, 0.7)):
+        row = dict.fromkeys(study_bounds.COLUMNS, 0.0) | {"task": "easy", "candidate": "a", "examples": n}
+        row |= {"status": "done", "test_loss": 1.0, "gap": gap, "curvature": curvature, "bound": 5 - n / 25}
+        rows.append(row | {"largest_loss": 4.0, "flops": 2.0, "run_flops": 4.0, "distance": -n, "key": n})
+    rows += [row | {"task": "hard", "key": f"hard {row['key']}"} for row in rows]
+    rows.append(rows[0] | {"status": "failed", "bound": None, "key": "x"})
+    pd.DataFrame(rows).to_csv(tmp_path / "bounds.csv", index=False)
+    bounded = study.model_copy(update={"bounds_table": str(tmp_path / "bounds.csv")})
+    found = own_bounds(bounded, ["easy", "late"])
+    assert list(found) == ["easy"]
+    told = {name: found["easy"][name] for name in ("runs", "above_the_test_loss", "below_the_largest_loss")}
+    assert told == {"runs": 3, "above_the_test_loss": 2, "below_the_largest_loss": 3}
+    assert (found["easy"]["over_test_loss"], found["easy"]["flops_over_the_run"]) == (1.0, 0.5)
+    with_gap = found["easy"]["spearman_with_the_gap"]
+    assert with_gap["1 / sqrt(n)"] == pytest.approx(1)
+    assert with_gap["sqrt(C) sum sqrt(h) / sqrt(n)"] == pytest.approx(0.5)
+    assert with_gap["distance / sqrt(n)"] == pytest.approx(1)
+    page = own_evidence.text(own.run(bounded), own_curves(bounded, bounded.design_tasks))
+    assert "| easy | 3 | 2 | 3 | 1.00 | 0.50 | 0.50 |" in page
 
 
 def test_log_errors_are_split_into_what_all_share_and_the_rest():

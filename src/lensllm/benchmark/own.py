@@ -11,6 +11,7 @@ import pandas as pd
 
 from lensllm.benchmark import cost, metrics
 from lensllm.benchmark.calibration import Case, calibrate, past_errors
+from lensllm.benchmark.own_bounds import own_bounds
 from lensllm.benchmark.own_curves import own_curves, seed_noise
 from lensllm.benchmark.published import cases_of, load, part_of, rivals_of
 from lensllm.benchmark.study import StudyConfig
@@ -86,8 +87,8 @@ def run(
 
     A selector sees the sizes up to 1/b of the data and forecasts the loss on all of it. Besides the whole pool, `POOLS`
     random pools of 8 candidates are ranked, because one candidate may lead everywhere. Intervals (90 %) are a bootstrap
-    over tasks. Every search policy is replayed as well (`lensllm.benchmark.cost`). `json_file` gets every number, the
-    folder `docs` a section of evidence.md and its figures.
+    over tasks. Every search policy is replayed as well (`lensllm.benchmark.cost`), and the bound is summed up.
+    `json_file` gets every number, the folder `docs` a section of evidence.md and its figures.
 
     Raises:
         InputError: if no task is complete.
@@ -109,6 +110,7 @@ def run(
         "against": {rival: difference(scores["lensllm"], scores[rival]) for rival in RIVALS},
         "calibration": calibration(sure, made["sub_tuning"], data),
         "cost": cost.run_own(config, report=report),
+        "bound": own_bounds(config, list(data)),
     }
     if not report:
         result["error_scales"] = {

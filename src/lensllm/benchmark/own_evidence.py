@@ -61,6 +61,15 @@ def text(result: dict[str, Any], data: dict[str, Curves]) -> str:
         if split == "report"
         else "Calibration of the default, each task with error scales from the other design and the published tasks:",
         _calibration(result["calibration"]),
+        *(
+            [
+                "The bound's computable part (docs/theory.md) on fine-tuned models of these tasks, and the Spearman "
+                "correlation of what may tell the generalization gap with it:",
+                _bounds(result["bound"]),
+            ]
+            if result["bound"]
+            else []
+        ),
         *(f"![{said}](figures/{name}_{split}.svg)\n\n{said}" for name, said in FIGURES.items()),
     ]
     return "\n\n".join(parts)
@@ -110,6 +119,22 @@ def _calibration(calibration: dict[str, Any]) -> str:
     ]
     scores = [f"{kind}: {who}" for kind in ("Brier", "log score") for who in ("P(best)", "uniform", "softmax")]
     return table(["task", *covered, "log error: common", "log error: own", *scores], rows)
+
+
+def _bounds(bounds: dict[str, Any]) -> str:
+    measures = list(next(iter(bounds.values()))["spearman_with_the_gap"])
+    rows = [
+        [
+            task,
+            f"{m['runs']}",
+            *(f"{m[part]}" for part in ("above_the_test_loss", "below_the_largest_loss")),
+            *(_number(m[part], 2) for part in ("over_test_loss", "flops_over_the_run")),
+            *(_number(m["spearman_with_the_gap"][name], 2) for name in measures),
+        ]
+        for task, m in bounds.items()
+    ]
+    head = ["task", "runs", "above the test loss", "below C", "bound / test loss", "FLOPs / the run's", *measures]
+    return table(head, rows)
 
 
 def curves_figure(data: dict[str, Curves]) -> go.Figure:
