@@ -133,7 +133,9 @@ def test_bounds_are_summed_up_by_task(study, tmp_path):
     for n, gap, curvature in ((50, 0.3, 0.9), (100, 0.2, 0.5), (200, 0.1, 0.7)):
         row = dict.fromkeys(study_bounds.COLUMNS, 0.0) | {"task": "easy", "candidate": "a", "examples": n}
         row |= {"status": "done", "test_loss": 1.0, "gap": gap, "curvature": curvature, "bound": 5 - n / 25}
-        rows.append(row | {"largest_loss": 4.0, "flops": 2.0, "run_flops": 4.0, "distance": -n, "sum_sqrt_h": n, "key": n})
+        rows.append(
+            row | {"largest_loss": 4.0, "flops": 2.0, "run_flops": 4.0, "distance": -n, "sum_sqrt_h": n, "key": n}
+        )
     rows += [row | {"task": "hard", "key": f"hard {row['key']}"} for row in rows]
     rows.append(rows[0] | {"status": "failed", "bound": None, "key": "x"})
     pd.DataFrame(rows).to_csv(tmp_path / "bounds.csv", index=False)

@@ -8,6 +8,7 @@ from lensllm.benchmark.study import COLUMNS, StudyConfig, run_study
 from lensllm.benchmark.study_bounds import run_study_bounds
 from lensllm.benchmark.study_probes import run_study_probes
 from lensllm.candidates import find_candidates
+from lensllm.cli import main
 from lensllm.errors import InputError
 from lensllm.search.workers import Setting
 from lensllm.tasks import read_task
@@ -108,3 +109,16 @@ def test_a_ladder_without_a_bound_says_why(study, tmp_path, monkeypatch):
         (50, "failed", "no displacement"),
         (100, "failed", "no displacement"),
     ]
+
+
+def test_the_command_makes_all_three_tables(study, tmp_path, capsys):
+    tables = {"probes_table": str(tmp_path / "probes.csv"), "bounds_table": str(tmp_path / "bounds.csv")}
+    study = study.model_copy(update=tables | {"sizes": [50], "bounded_models": study.models, "bounded_sizes": [50]})
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study.model_dump()))
+    with pytest.raises(SystemExit) as stopped:
+        main(["bench", "run-study", str(path)])
+    assert stopped.value.code == 0
+    said = capsys.readouterr()
+    assert [line.split()[:2] for line in said.out.splitlines()] == [["1", "probes"], ["2", "runs"], ["1", "bounds"]]
+    assert "gpt on 50 bounded: done" in said.err
