@@ -26,14 +26,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch
-import transformers
 from scipy.stats import spearmanr
 
+from lensllm.benchmark.own_bounds import MEASURES
 from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model
 from lensllm.curves import Curves
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.report.theory_figures import bound_figure
+from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
 from lensllm.theory.bound import CURVATURE_EXAMPLES, Bound, Decay, bound, fit_decay
 from lensllm.theory.curvature import LayerHessian, largest_eigenvalues, trace
@@ -125,14 +126,10 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for name, value in kinds.items()
     }
-    root_n = np.sqrt(table.examples)
     mean_h = pd.Series([sum(math.sqrt(t["h_mean"]) for t in layers) for layers in table.layers])
     measures = {
-        "sum_sqrt_h / sqrt(n)": table.sum_sqrt_h / root_n,
-        "sqrt(C) sum_sqrt_h / sqrt(n)": table.curvature,
-        "sum of sqrt(mean h) / sqrt(n)": mean_h / root_n,
-        "distance / sqrt(n)": table.distance / root_n,
-        "1 / sqrt(n)": 1 / root_n,
+        **{name: measure(table) for name, measure in MEASURES.items()},
+        "sum sqrt(mean h) / sqrt(n)": mean_h / np.sqrt(table.examples),
     }
     ladders = {f"{c}, {t}": part.sort_values("examples") for (c, t), part in table.groupby(["candidate", "task"])}
     whole = {name: part for name, part in ladders.items() if len(part) == len(SIZES)}
@@ -254,9 +251,7 @@ def draw(table: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    one_quiet_thread()
     rows = json.loads(RESULT.read_text())["runs"] if RESULT.exists() else []
     if not sys.argv[1:]:
         measure(rows)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
-import transformers
-
 from lensllm.candidates import find_candidate
+from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
 from lensllm.tuning.fine_tune import Bench, fine_tune
 from lensllm.tuning.protocol import Protocol
@@ -25,9 +23,7 @@ EPOCHS = {"gpt2-0.2m-mix-5m": [3, 8]}
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    one_quiet_thread()
     task = read_task("define")
     rows = []
     for model in MODELS:

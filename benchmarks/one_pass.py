@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-import transformers
 from scipy.stats import spearmanr
 
 from lensllm.benchmark.metrics import rel_acc, spearman
 from lensllm.candidates import find_candidate
 from lensllm.curves import Curves
+from lensllm.search.workers import one_quiet_thread
 from lensllm.selectors import LensLLM
 from lensllm.tasks import read_task
 from lensllm.tuning.fine_tune import Bench, fine_tune
@@ -166,9 +165,7 @@ def write(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    torch.set_num_threads(1)
+    one_quiet_thread()
     under = json.loads(json.dumps({"form": asdict(OnePass()), "protocol": asdict(PROTOCOL)}))
     results: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
     if {name: results.get(name) for name in under} != under:

@@ -14,10 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-import transformers
-
 from lensllm.candidates import find_candidate
+from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
 from lensllm.tuning.fine_tune import Bench, measure
 from lensllm.tuning.one_pass import Trunk
@@ -90,9 +88,7 @@ def ladder(bench: Bench, form: Form, rate: float) -> tuple[list[float], float]:
 
 
 def main() -> None:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    torch.set_num_threads(1)
+    one_quiet_thread()
     known = json.loads((RESULTS / "one_pass.json").read_text())["ladders"]
     rows: list[dict[str, Any]] = []
     for model in MODELS:

@@ -24,7 +24,7 @@ def test_straight_lines_are_extended_as_far_as_they_were_seen():
         seen = curves.up_to(points)
         beyond = seen.y[:, -1] - extrapolate(seen, seen.x[-1] + 1, 0.6)
         np.testing.assert_allclose(beyond[1] - beyond[0], kept * 0.1, rtol=0.05)
-    np.testing.assert_allclose(extrapolate(curves.up_to(6), X[6], 0.6), curves.y[:, 6], atol=2e-2)
+    np.testing.assert_allclose(extrapolate(curves.up_to(6), X[6], 0.6), curves.y[:, 6], atol=1.5e-2)
 
 
 LEARNS = np.log([[3.0, 0.6, 0.2, 0.19, 0.18, 0.17, 0.16], [0.2, 0.19, 0.185, 0.18, 0.175, 0.17, 0.165]])
@@ -111,7 +111,7 @@ def test_parallel_curves_with_growing_slopes_are_followed():
     fall = 0.04 * (X - X[0]) + 0.005 * (X - X[0]) ** 2
     y = np.array([[1.5], [1.7], [1.9]]) - fall
     curves = LogCurves(X, y)
-    np.testing.assert_allclose(extrapolate(curves.up_to(5), X[6], 0.6), y[:, 6], atol=5e-3)
+    np.testing.assert_allclose(extrapolate(curves.up_to(5), X[6], 0.6), y[:, 6], atol=3e-3)
 
 
 def test_slopes_are_expected_to_grow_before_their_growth_is_seen():

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
+from lensllm.benchmark.own import PARTS
 from lensllm.benchmark.page import dressed, table, write_figures, write_section
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
@@ -113,7 +114,7 @@ def _calibration(calibration: dict[str, Any]) -> str:
         [
             task,
             *(f"{100 * value:.0f}" for value in m["coverage"].values()),
-            *(f"{value:.3f}" for kind in ("log_error", "brier", "log_score") for value in m[kind].values()),
+            *(f"{m[kind][part]:.3f}" for kind, parts in PARTS.items() for part in parts),
         ]
         for task, m in (calibration["by_task"] | {"mean": calibration | {"coverage": covered}}).items()
     ]

@@ -15,7 +15,7 @@ import pandas as pd
 from lensllm.benchmark.study import StudyConfig, known_rows
 from lensllm.candidates import Candidate, find_candidates
 from lensllm.errors import InputError
-from lensllm.search.workers import Job, Setting
+from lensllm.search.workers import Job, Setting, one_quiet_thread
 from lensllm.tasks import read_task
 from lensllm.theory.bound import Bound, bounds_of_ladder
 from lensllm.tuning.run import Run
@@ -50,10 +50,10 @@ def run_study_bounds(
     table = Path(config.bounds_table)
     table.parent.mkdir(parents=True, exist_ok=True)
     rows = known_rows(table, COLUMNS, "a table of bounds")
-    written = pd.DataFrame(rows.values(), columns=COLUMNS)
+    written = _table(rows)
     candidates = find_candidates(config.bounded_models)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(config.workers, spawn, initializer=_quiet) as pool:
+    with ProcessPoolExecutor(config.workers, spawn, initializer=one_quiet_thread) as pool:
         ladders = {}
         for name in [*config.design_tasks, *config.report_tasks]:
             task = read_task(name)
@@ -67,18 +67,13 @@ def run_study_bounds(
             for key, row in zip(ladders[done], done.result(), strict=True):
                 rows[key] = row | {"key": key}
                 progress(row["task"], row)
-            written = pd.DataFrame(rows.values())[COLUMNS].sort_values(COLUMNS[:3], ignore_index=True)
+            written = _table(rows)
             written.to_csv(table, index=False)
     return written
 
 
-def _quiet() -> None:
-    import torch
-    import transformers
-
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+def _table(rows: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows.values(), columns=COLUMNS).sort_values(COLUMNS[:3], ignore_index=True)
 
 
 def _keys(setting: Setting, candidate: Candidate, sizes: list[int]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,8 +48,8 @@ def bench_run_study(config: Annotated[Path, typer.Argument(metavar="CONFIG", hel
         print(line, file=sys.stderr, flush=True)
 
     def told_bound(task: str, row: dict[str, Any]) -> None:
-        line = f"{task}: {row['candidate']} on {row['examples']:,} bounded: {row['status']} {row.get('bound', '')}"
-        print(line, file=sys.stderr, flush=True)
+        found = f"{row['status']} {row.get('bound', math.nan):.4f}"
+        print(f"{task}: {row['candidate']} on {row['examples']:,} bounded: {found}", file=sys.stderr, flush=True)
 
     study = StudyConfig.read(config)
     if study.probes_table:

@@ -185,17 +185,22 @@ class _Worker:
             self._pipe.close()
 
 
-def _serve(pipe: Connection, setting: Setting) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+def one_quiet_thread() -> None:
+    """Make this process compute with one thread and keep the progress and advice of transformers to itself."""
     import torch
     import transformers
-
-    from lensllm.tuning.fine_tune import Bench
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+
+
+def _serve(pipe: Connection, setting: Setting) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from lensllm.tuning.fine_tune import Bench
+
+    one_quiet_thread()
     store = Store(setting.folder)
     benches: dict[str, Bench] = {}
     with suppress(EOFError, BrokenPipeError):
