@@ -20,8 +20,8 @@ from lensllm.probes.log_me import log_me, prompt_features
 from lensllm.probes.weight_spectrum import weight_spectrum
 from lensllm.tasks import read_task
 from lensllm.tasks.encode import collate
-from lensllm.tuning.fine_tune import Bench
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.fine_tune import EncodedTask
+from lensllm.tuning.training_config import TrainingConfig
 
 MODEL, TASK, EXAMPLES = "t5-0.9m-mix-5m", "sentiment", 400
 
@@ -39,7 +39,7 @@ def main(others: str) -> None:
     print(f"PL_alpha, {len(theirs)} layers: {ours.pl_alpha.mean():.10f}, WeightWatcher {theirs.mean():.10f}")
     print(f"largest relative difference of a layer: {difference:.1e}")
 
-    examples = Bench(candidate, read_task(TASK), Protocol()).split("train")[:EXAMPLES]
+    examples = EncodedTask(candidate, read_task(TASK), TrainingConfig()).split("train")[:EXAMPLES]
     features, labels = prompt_features(model, [collate(examples)])
     package = types.ModuleType("transformer_ranker_estimators")  # its own __init__ imports half an ecosystem
     package.__path__ = [f"{others}/transformer_ranker/estimators"]

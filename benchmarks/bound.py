@@ -33,15 +33,15 @@ from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model
 from lensllm.curves import Curves
 from lensllm.laws import Prior, RectifiedLaw
+from lensllm.planning.phases import phases
 from lensllm.report.theory_figures import bound_figure
 from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
 from lensllm.theory.bound import CURVATURE_EXAMPLES, Bound, Decay, bound, fit_decay
 from lensllm.theory.curvature import LayerHessian, largest_eigenvalues, trace
 from lensllm.theory.other_bounds import distance_from_initialization, parameter_counting
-from lensllm.theory.phases import phases
-from lensllm.tuning.fine_tune import Bench, fine_tune
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.training_config import TrainingConfig
 
 RESULT = Path(__file__).parent / "results" / "bound.json"
 MODELS = [
@@ -64,24 +64,26 @@ def measure(rows: list[dict[str, Any]]) -> None:
             if done >= set(SIZES):
                 continue
             candidate, task = find_candidate(name), read_task(task_name)
-            bench = Bench(candidate, task, Protocol())
+            encoded = EncodedTask(candidate, task, TrainingConfig())
             pretrained = {key: p.detach() for key, p in load_model(candidate).named_parameters()}
-            rate, to_beat = None, None
+            rate, previous_validation_loss = None, None
             for size in SIZES:
                 kept: list[Any] = []
                 started = time.process_time()
-                run = fine_tune(bench, size, rate, to_beat, keep=kept.append)
+                run = fine_tune(encoded, size, rate, previous_validation_loss, keep=kept.append)
                 run_seconds = time.process_time() - started
-                rate, to_beat = run.learning_rate, run.validation
+                rate, previous_validation_loss = run.learning_rate, run.validation
                 if size not in done:
-                    rows.append(row_of(bench, run, run_seconds, kept[0], pretrained) | {"task": task_name})
+                    rows.append(row_of(encoded, run, run_seconds, kept[0], pretrained) | {"task": task_name})
                     RESULT.write_text(json.dumps({"runs": rows}, indent=1) + "\n")
                     print(task_name, name, size, {k: round(rows[-1][k], 3) for k in ("bound", "test_loss")}, flush=True)
 
 
-def row_of(bench: Bench, run: Any, run_seconds: float, model: Any, pretrained: dict[str, Any]) -> dict[str, Any]:
+def row_of(
+    encoded: EncodedTask, run: Any, run_seconds: float, model: Any, pretrained: dict[str, Any]
+) -> dict[str, Any]:
     model.set_attn_implementation("eager")
-    train, test = bench.split("train")[: run.examples], bench.split("test")
+    train, test = encoded.split("train")[: run.examples], encoded.split("test")
     started = time.process_time()
     found = bound(run.candidate, pretrained, model, train, test)
     bound_seconds = time.process_time() - started

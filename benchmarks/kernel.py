@@ -36,8 +36,8 @@ from lensllm.probes.kernel_curve import kernel_curve
 from lensllm.probes.rows import read_examples
 from lensllm.tasks import read_task
 from lensllm.tasks.encode import collate
-from lensllm.tuning.fine_tune import Bench, fine_tune
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.training_config import TrainingConfig
 
 RESULT = Path(__file__).parent / "results" / "kernel.json"
 MODEL, LLAMA, T5 = "gpt2-0.9m-glosses-1.5m", "llama-0.9m-mix-5m", "t5-0.9m-mix-5m"
@@ -47,8 +47,8 @@ TURNS = 1
 
 def data(model: str, examples: int) -> list[dict[str, torch.Tensor]]:
     """The first training examples, tokenised for a shipped model."""
-    bench = Bench(find_candidate(model), read_task(TASK), Protocol())
-    return [collate(bench.split("train")[:examples])]
+    encoded = EncodedTask(find_candidate(model), read_task(TASK), TrainingConfig())
+    return [collate(encoded.split("train")[:examples])]
 
 
 def random_data(examples: int, length: int) -> list[dict[str, torch.Tensor]]:
@@ -283,9 +283,9 @@ def first_rung() -> list[dict]:
     torch.set_num_threads(1)
     for name in (MODEL, T5, "gpt2-2.6m-mix-5m"):
         model, batches = load_model(find_candidate(name)), data(name, 64)
-        bench = Bench(find_candidate(name), read_task(TASK), Protocol())
-        bench.split("train"), bench.split("test"), bench.split("validation")
-        row = {"model": name, "first rung": seconds(lambda bench=bench: fine_tune(bench, 50))}
+        encoded = EncodedTask(find_candidate(name), read_task(TASK), TrainingConfig())
+        encoded.split("train"), encoded.split("test"), encoded.split("validation")
+        row = {"model": name, "first rung": seconds(lambda encoded=encoded: fine_tune(encoded, 50))}
         for projection in (None, PROJECTION):
             start = time.process_time()
             measured = kernel(model, batches, tokens=8, projection=projection)

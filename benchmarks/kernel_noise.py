@@ -20,7 +20,7 @@ from lensllm.benchmark import own
 from lensllm.benchmark.own_curves import own_curves
 from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Floats
-from lensllm.selectors import LensLLM, LensLLMKernel
+from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel
 from lensllm.selectors.slopes import Slopes
 
 HERE = Path(__file__).parent
@@ -51,17 +51,17 @@ def main() -> None:
     data = own_curves(study, study.design_tasks)
     first = float(np.log2(min(study.sizes)))
 
-    def means(name: str, selector: LensLLM) -> dict:
+    def means(name: str, selector: GrowingSlopes) -> dict:
         summary = own.summary(own.score(own.forecasts(name, selector, data), data))
         return {
             metric: {key: summary[metric][key] for key in ("mean", "by_task")} for metric in ("pearcorr", "rel_acc")
         }
 
-    result = {"tasks": list(data), "without": means("lensllm", LensLLM())}
+    result = {"tasks": list(data), "without": means("growing_slopes", GrowingSlopes())}
     for ratio in RATIOS:
         recent, doublings = noisy(first, ratio)
         with patch.object(Slopes, "recent", recent), patch.object(Slopes, "doublings", doublings):
-            result[f"{ratio:g} times"] = means("lensllm_kernel", LensLLMKernel())
+            result[f"{ratio:g} times"] = means("growing_slopes_kernel", GrowingSlopesKernel())
     (HERE / "results" / "kernel_noise.json").write_text(json.dumps(result, indent=1) + "\n")
     for name, found in result.items():
         if name != "tasks":

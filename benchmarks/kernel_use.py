@@ -29,10 +29,10 @@ from lensllm.curves import Curves, Floats
 from lensllm.laws import LensLLMLaw, Prior
 from lensllm.probes.measure import TIMES
 from lensllm.selectors import (
+    GrowingSlopes,
+    GrowingSlopesKernel,
     KernelOnly,
     KernelPrior,
-    LensLLM,
-    LensLLMKernel,
     LogMe,
     ModelSize,
     NlpMetrics,
@@ -55,7 +55,7 @@ POOLS = {
     "size and architecture differ (mix-5m)": r".*-mix-5m",
 }
 PAIRS = [
-    ("lensllm_kernel", "default"),
+    ("growing_slopes_kernel", "default"),
     ("kernel_prior", "default"),
     ("kernel_prior", "kernel_prior, no relation"),
     ("kernel_only d=32", "zero_shot"),
@@ -64,8 +64,8 @@ PAIRS = [
     ("law (10), t = 100", "law, F free"),
 ]
 CHOSE = ("define", "sentiment")
-"""The tasks on which the points of the kernel curve that lensllm_kernel takes were chosen."""
-BY_TASK = ("default", "lensllm_kernel", "kernel_prior")
+"""The tasks on which the points of the kernel curve that growing_slopes_kernel takes were chosen."""
+BY_TASK = ("default", "growing_slopes_kernel", "kernel_prior")
 FEATURES = (
     "effective_rank",
     "decay",
@@ -100,8 +100,8 @@ def no_relation(curves: Curves, relation: Relation | None) -> Selector:
 
 
 METHODS: dict[str, tuple[int, Make]] = {
-    "default": (1, lambda c, r: LensLLM()),
-    "lensllm_kernel": (0, lambda c, r: LensLLMKernel()),
+    "default": (1, lambda c, r: GrowingSlopes()),
+    "growing_slopes_kernel": (0, lambda c, r: GrowingSlopesKernel()),
     "kernel_prior": (1, lambda c, r: KernelPrior(r)),
     "kernel_prior, no relation": (1, no_relation),
     "law, F free": (1, lambda c, r: RectifiedLawSelector(Prior())),

@@ -13,8 +13,8 @@ from pathlib import Path
 from lensllm.candidates import find_candidate
 from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import Bench, fine_tune
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.training_config import TrainingConfig
 
 MODELS = ["gpt2-0.2m-mix-5m", "gpt2-0.2m-random", "gpt2-0.2m-bible-1.5m"]
 SIZES = [50, 400, 1600]
@@ -28,11 +28,11 @@ def main() -> None:
     rows = []
     for model in MODELS:
         for epochs in EPOCHS.get(model, [3]):
-            bench = Bench(find_candidate(model), task, Protocol(num_train_epochs=epochs))
-            parameters = fine_tune(bench, 0).parameters
+            encoded = EncodedTask(find_candidate(model), task, TrainingConfig(num_train_epochs=epochs))
+            parameters = fine_tune(encoded, 0).parameters
             for size in SIZES:
-                base = bench.protocol.base_learning_rate(parameters)
-                losses = {multiple: fine_tune(bench, size, base * multiple).nats_per_byte for multiple in MULTIPLES}
+                base = encoded.training_config.base_learning_rate(parameters)
+                losses = {multiple: fine_tune(encoded, size, base * multiple).nats_per_byte for multiple in MULTIPLES}
                 rows.append({"model": model, "epochs": epochs, "examples": size, "nats_per_byte": losses})
                 print(model, f"{epochs} epochs, {size} examples:", {m: round(v, 4) for m, v in losses.items()})
     result = {"command": "python benchmarks/learning_rate.py", "runs": rows}

@@ -25,12 +25,12 @@ from lensllm.benchmark.metrics import rel_acc, spearman
 from lensllm.candidates import find_candidate
 from lensllm.curves import Curves
 from lensllm.search.workers import one_quiet_thread
-from lensllm.selectors import LensLLM
+from lensllm.selectors import GrowingSlopes
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import Bench, fine_tune
+from lensllm.tuning.fine_tune import EncodedTask, fine_tune
 from lensllm.tuning.one_pass import OnePass, one_pass
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "one_pass.json"
@@ -47,7 +47,7 @@ MODELS = [
 ]
 SIZES = [50, 100, 200, 400, 800, 1600]
 FULL = 6400
-PROTOCOL = Protocol(max_test_examples=1000)
+PROTOCOL = TrainingConfig(max_test_examples=1000)
 KEPT = ["examples", "nats_per_byte", "validation", "learning_rate", "flops", "test_flops"]
 Rows = list[dict[str, Any]]
 
@@ -66,14 +66,14 @@ def kept(run: Run) -> dict[str, Any]:
     return {**{name: getattr(run, name) for name in KEPT}, "trainings": max(1, len(run.trials))}
 
 
-def separate(bench: Bench, known: Rows) -> Rows:
+def separate(encoded: EncodedTask, known: Rows) -> Rows:
     """The separate runs at every size and at 6,400 examples, those not known made here, as `select` makes them."""
     rows = {row["examples"]: row for row in known}
-    rate = to_beat = None
+    rate = previous_validation_loss = None
     for examples in [*SIZES, FULL]:
         if examples not in rows:
-            rows[examples] = kept(fine_tune(bench, examples, rate, to_beat))
-        rate, to_beat = rows[examples]["learning_rate"], rows[examples]["validation"]
+            rows[examples] = kept(fine_tune(encoded, examples, rate, previous_validation_loss))
+        rate, previous_validation_loss = rows[examples]["learning_rate"], rows[examples]["validation"]
     return [rows[examples] for examples in sorted(rows)]
 
 
@@ -82,12 +82,12 @@ def measure(results: dict[str, Any], table: Path) -> None:
     for model in MODELS:
         for task in TASKS:
             entry = results["ladders"].setdefault(f"{task} {model}", {})
-            bench = Bench(find_candidate(model), tasks[task], PROTOCOL)
+            encoded = EncodedTask(find_candidate(model), tasks[task], PROTOCOL)
             if len(entry.get("separate", [])) <= len(SIZES):
-                entry["separate"] = separate(bench, studied(table, task, model))
+                entry["separate"] = separate(encoded, studied(table, task, model))
                 write(results)
             if "one_pass" not in entry:
-                runs = one_pass(bench, SIZES, entry["separate"][0]["learning_rate"])
+                runs = one_pass(encoded, SIZES, entry["separate"][0]["learning_rate"])
                 entry["one_pass"] = [kept(run) for run in runs]
                 write(results)
             pairs = zip(entry["one_pass"], entry["separate"], strict=False)
@@ -143,7 +143,7 @@ def summary(results: dict[str, Any], task: str) -> dict[str, Any]:
                 "rel_acc_of_losses": float((truth.max() - truth[measured.argmin()]) / np.ptp(truth)),
             }
             if column > 0:
-                forecast = LensLLM().forecast(made.up_to(size), FULL)
+                forecast = GrowingSlopes().forecast(made.up_to(size), FULL)
                 error = np.log(forecast.mean / truth)
                 low, high = forecast.interval(0.9).T
                 row[kind] |= {

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from lensllm.candidates import find_candidate
 from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import Bench, measure
+from lensllm.tuning.fine_tune import EncodedTask, measure
 from lensllm.tuning.one_pass import Trunk
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.training_config import TrainingConfig
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = ["gpt2-0.2m-bible-1.5m", "gpt2-0.2m-mix-5m"]
@@ -55,9 +55,9 @@ FORMS = [
 ]
 
 
-def ladder(bench: Bench, form: Form, rate: float) -> tuple[list[float], float]:
+def ladder(encoded: EncodedTask, form: Form, rate: float) -> tuple[list[float], float]:
     """Test losses at the rungs, and the FLOPs of all training."""
-    trunk, train = Trunk(bench), bench.split("train")
+    trunk, train = Trunk(encoded), encoded.split("train")
     losses, spent = [], 0.0
     for before, examples in pairwise([0, *SIZES]):
         began = trunk.meter.total
@@ -82,7 +82,7 @@ def ladder(bench: Bench, form: Form, rate: float) -> tuple[list[float], float]:
                 seed=1000 + examples,
             )
         spent += trunk.meter.total - began
-        losses.append(measure(trunk.model, bench, "test", trunk.meter).nats_per_byte)
+        losses.append(measure(trunk.model, encoded, "test", trunk.meter).nats_per_byte)
         trunk.go_back(here)
     return losses, spent
 
@@ -92,10 +92,10 @@ def main() -> None:
     known = json.loads((RESULTS / "one_pass.json").read_text())["ladders"]
     rows: list[dict[str, Any]] = []
     for model in MODELS:
-        bench = Bench(find_candidate(model), read_task("define"), Protocol(max_test_examples=1000))
+        encoded = EncodedTask(find_candidate(model), read_task("define"), TrainingConfig(max_test_examples=1000))
         runs = {row["examples"]: row for row in known[f"define {model}"]["separate"]}
         for form in FORMS:
-            losses, spent = ladder(bench, form, runs[SIZES[0]]["learning_rate"])
+            losses, spent = ladder(encoded, form, runs[SIZES[0]]["learning_rate"])
             change = [math.log(a / runs[size]["nats_per_byte"]) for a, size in zip(losses, SIZES, strict=True)]
             last = runs[SIZES[-1]]["flops"] - runs[SIZES[-1]]["test_flops"]
             rows.append({"model": model, **form._asdict(), "change": change, "training_over_last_rung": spent / last})

@@ -26,9 +26,9 @@ from lensllm.benchmark.own_curves import own_curves
 from lensllm.benchmark.published import load
 from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Curves
-from lensllm.selectors import LensLLM
+from lensllm.planning.phases import LEAST_SIZES, phases
+from lensllm.selectors import GrowingSlopes
 from lensllm.selectors.slopes import LogCurves
-from lensllm.theory.phases import LEAST_SIZES, phases
 
 AHEAD = (1, 3, 5)
 HALF = 0.5
@@ -36,7 +36,7 @@ HALF = 0.5
 
 def errors(task: str, curves: Curves) -> pd.DataFrame:
     """One row a model, origin and horizon."""
-    selector, logs = LensLLM(), LogCurves.of(curves)
+    selector, logs = GrowingSlopes(), LogCurves.of(curves)
     rows = []
     for columns in range(LEAST_SIZES, logs.x.size):
         found = phases(curves.up_to(2 ** logs.x[columns - 1] * 1.01))

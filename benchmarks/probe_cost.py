@@ -19,8 +19,8 @@ from lensllm.candidates import find_candidate
 from lensllm.errors import InputError
 from lensllm.search.cost import probe_flops
 from lensllm.tasks import read_task
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "probe_cost.json"
@@ -29,7 +29,7 @@ KEPT = ("candidate", "examples", "status", "nats_per_token", "nats_per_byte", "t
 
 def ratios(study: StudyConfig, task_name: str) -> dict[str, float]:
     """What each candidate's probe took over what was foreseen."""
-    task, protocol = read_task(task_name), Protocol(max_test_examples=study.max_test_examples)
+    task, training_config = read_task(task_name), TrainingConfig(max_test_examples=study.max_test_examples)
     runs, probes = pd.read_csv(HERE / "study" / "runs.csv"), pd.read_csv(HERE / "study" / "probes.csv")
     runs = runs[(runs.task == task_name) & (runs.examples == 0) & (runs.seed == 0)]
     took = probes[probes.task == task_name].set_index("candidate").flops
@@ -37,7 +37,7 @@ def ratios(study: StudyConfig, task_name: str) -> dict[str, float]:
     for row in runs[list(KEPT)].to_dict("records"):
         zero_shot, candidate = Run(**row), find_candidate(row["candidate"])
         found[candidate.name] = float(
-            took[candidate.name] / probe_flops(zero_shot, candidate.vocabulary, task, protocol)
+            took[candidate.name] / probe_flops(zero_shot, candidate.vocabulary, task, training_config)
         )
     return found
 

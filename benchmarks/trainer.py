@@ -27,20 +27,20 @@ from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model, load_tokenizer
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import Bench
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.fine_tune import EncodedTask
 from lensllm.tuning.trainer import CompletionTrainer
+from lensllm.tuning.training_config import TrainingConfig
 
 MODELS = ["gpt2-0.2m-mix-5m", "llama-0.9m-mix-5m", "t5-0.9m-mix-5m", "gpt2-2.6m-mix-5m"]
 TASKS = ["define", "name"]
 EXAMPLES = 800
-PROTOCOL = Protocol(num_train_epochs=1)
+PROTOCOL = TrainingConfig(num_train_epochs=1)
 RESULT = Path(__file__).parent / "results" / "trainer.json"
 
 
-def plain(bench: Bench) -> Trainer:
+def plain(encoded: EncodedTask) -> Trainer:
     """Trainer as its documentation shows it: examples of ids and labels, padded by its own collator."""
-    rows = [{"input_ids": e.input_ids, "labels": e.labels} for e in bench.split("train")[:EXAMPLES]]
+    rows = [{"input_ids": e.input_ids, "labels": e.labels} for e in encoded.split("train")[:EXAMPLES]]
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(),
         num_train_epochs=1,
@@ -51,14 +51,14 @@ def plain(bench: Bench) -> Trainer:
         report_to=[],
         disable_tqdm=True,
     )
-    model = load_model(bench.candidate)
-    collator = DataCollatorForSeq2Seq(load_tokenizer(bench.candidate), model=model)
+    model = load_model(encoded.candidate)
+    collator = DataCollatorForSeq2Seq(load_tokenizer(encoded.candidate), model=model)
     return Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator)
 
 
-def ours(bench: Bench) -> Trainer:
-    model = load_model(bench.candidate)
-    return CompletionTrainer(model, bench.split("train")[:EXAMPLES], PROTOCOL, 1e-3, bench.meter(model), 8)
+def ours(encoded: EncodedTask) -> Trainer:
+    model = load_model(encoded.candidate)
+    return CompletionTrainer(model, encoded.split("train")[:EXAMPLES], PROTOCOL, 1e-3, encoded.meter(model), 8)
 
 
 def seconds(trainer: Trainer) -> float:
@@ -68,15 +68,15 @@ def seconds(trainer: Trainer) -> float:
 
 
 def compare(model: str, task: str) -> dict[str, float | str]:
-    bench = Bench(find_candidate(model), read_task(task), PROTOCOL)
+    encoded = EncodedTask(find_candidate(model), read_task(task), PROTOCOL)
     tokens = sum(
-        len(e.input_ids) + (len(e.labels) if bench.candidate.encoder_decoder else 0)
-        for e in bench.split("train")[:EXAMPLES]
+        len(e.input_ids) + (len(e.labels) if encoded.candidate.encoder_decoder else 0)
+        for e in encoded.split("train")[:EXAMPLES]
     )
     times: dict[str, list[float]] = {"plain": [], "ours": []}
     for _ in range(3):
-        times["plain"].append(seconds(plain(bench)))
-        times["ours"].append(seconds(ours(bench)))
+        times["plain"].append(seconds(plain(encoded)))
+        times["ours"].append(seconds(ours(encoded)))
     middle = {name: statistics.median(values) for name, values in times.items()}
     ratios = [a / b for a, b in zip(times["plain"], times["ours"], strict=True)]
     return {
@@ -106,9 +106,9 @@ def main() -> None:
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if "--one" in sys.argv:
-        bench = Bench(find_candidate(sys.argv[-1]), read_task("define"), PROTOCOL)
+        encoded = EncodedTask(find_candidate(sys.argv[-1]), read_task("define"), PROTOCOL)
         for _ in range(3):
-            seconds(ours(bench))
+            seconds(ours(encoded))
         return
     rows = [compare(model, task) for model in MODELS for task in TASKS]
     for row in rows:

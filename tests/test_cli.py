@@ -119,7 +119,9 @@ def test_a_diverged_candidate_is_named_and_the_others_go_on(model_folders, sums_
 
 
 def test_the_kernel_is_probed_charged_and_shown(model_folders, sums_file, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("lensllm.selectors.lensllm_kernel.STEEPEST", 9.0)  # these models learn too fast to be used
+    monkeypatch.setattr(
+        "lensllm.selectors.growing_slopes_kernel.STEEPEST", 9.0
+    )  # these models learn too fast to be used
     models = [model_folders[name] for name in ("gpt", "t5")]
     rest = ["--models", *models, "--sizes", 50, "--output-dir", tmp_path, *QUICK]
     plain = json.loads(run(capsys, "select", sums_file, *rest, "--json"))

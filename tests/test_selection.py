@@ -9,8 +9,8 @@ from lensllm.cli.select import show
 from lensllm.curves import Curves
 from lensllm.demo import compare
 from lensllm.forecast import Forecast
+from lensllm.planning.phases import NOWHERE, Phase
 from lensllm.selection import Selection, rank
-from lensllm.theory.phases import NOWHERE, Phase
 from lensllm.tuning.run import Run
 
 LOSSES = np.array([[2.0, 1.5, 1.2], [1.0, 0.99, 0.98], [np.nan, 1.4, np.nan]])
@@ -30,8 +30,8 @@ def test_the_untouched_model_is_a_candidate_of_its_own(selection):
     names = [row.candidate for row in selection.ranking]
     assert names == ["a", "b", "b (not fine-tuned)", "<c>"]
     assert [row.p_best for row in selection.ranking] == [0.75, 0, 0.25, 0]
-    untouched = selection.ranking[2]
-    assert (untouched.forecast, untouched.interval, untouched.measured) == (1.0, (1.0, 1.0), {0: 1.0})
+    zero_shot = selection.ranking[2]
+    assert (zero_shot.forecast, zero_shot.interval, zero_shot.measured) == (1.0, (1.0, 1.0), {0: 1.0})
     assert sum(row.flops for row in selection.ranking) == 30
     assert selection.ranking[3].measured == {50: 1.4}
 
@@ -90,7 +90,7 @@ def test_of_two_that_cannot_be_told_apart_the_smaller_is_taken():
 def test_a_difference_that_is_large_or_sure_is_told(apart, sd):
     told = close_pair((7_000, 1_000), apart, sd)
     assert told.best == "big"
-    assert told.alike == ()
+    assert told.tied == ()
 
 
 def test_the_table_shows_phases_once_one_is_known(selection, capsys):

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lensllm.errors import InputError
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.training_config import TrainingConfig
 
 
 class SelectConfig(BaseModel):
@@ -36,12 +36,14 @@ class SelectConfig(BaseModel):
     eval_file: str = Field("", description="Test examples; without it a fraction of the file is held out.")
     eval_fraction: float = Field(0.1, gt=0, lt=1, description="Part of the file held out for the test.")
     workers: int = Field(0, ge=0, description="Worker processes of one thread; 0: one a core, or one with a GPU.")
-    num_train_epochs: int = Field(Protocol.num_train_epochs, ge=1, description="Passes over each subset.")
-    per_device_train_batch_size: int = Field(Protocol.per_device_train_batch_size, ge=1, description="Examples a step.")
-    max_length: int = Field(Protocol.max_length, ge=8, description="Tokens an example may have.")
-    max_test_examples: int = Field(Protocol.max_test_examples, ge=10, description="Test examples measured a run.")
-    seed: int = Field(Protocol.seed, ge=0, description="Seed of the training order.")
-    subset_seed: int = Field(Protocol.subset_seed, ge=0, description="Seed of the nested subsets.")
+    num_train_epochs: int = Field(TrainingConfig.num_train_epochs, ge=1, description="Passes over each subset.")
+    per_device_train_batch_size: int = Field(
+        TrainingConfig.per_device_train_batch_size, ge=1, description="Examples a step."
+    )
+    max_length: int = Field(TrainingConfig.max_length, ge=8, description="Tokens an example may have.")
+    max_test_examples: int = Field(TrainingConfig.max_test_examples, ge=10, description="Test examples measured a run.")
+    seed: int = Field(TrainingConfig.seed, ge=0, description="Seed of the training order.")
+    subset_seed: int = Field(TrainingConfig.subset_seed, ge=0, description="Seed of the nested subsets.")
 
     @classmethod
     def of(cls, **settings: Any) -> SelectConfig:
@@ -58,9 +60,9 @@ class SelectConfig(BaseModel):
             known = f"; the options are {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
             raise InputError(f"option {name!r}: {first['msg'].lower()}, got {first['input']!r}{known}") from error
 
-    def protocol(self) -> Protocol:
+    def training_config(self) -> TrainingConfig:
         """The training settings among these."""
-        return Protocol(
+        return TrainingConfig(
             num_train_epochs=self.num_train_epochs,
             per_device_train_batch_size=self.per_device_train_batch_size,
             max_test_examples=self.max_test_examples,

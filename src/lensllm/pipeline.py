@@ -13,6 +13,7 @@ from lensllm.config import SelectConfig
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.planning import Cost
+from lensllm.planning.phases import phases
 from lensllm.probes.record import Probe
 from lensllm.report import write_report
 from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
@@ -22,9 +23,8 @@ from lensllm.search.workers import ProbeJob, Setting, run_all, run_jobs, run_pro
 from lensllm.selection import Selection, rank
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.tasks import Task, read_task
-from lensllm.theory.phases import phases
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
 Progress = Callable[[Run, int, int], None]
 """Called after every run with the run, the number of runs done and the number known of."""
@@ -59,7 +59,7 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
         config.task, eval_file=config.eval_file or None, eval_fraction=config.eval_fraction, seed=config.subset_seed
     )
     candidates = find_candidates(config.models)
-    setting = Setting(task, config.protocol(), Path(config.output_dir))
+    setting = Setting(task, config.training_config(), Path(config.output_dir))
     workers = min(config.workers or _default_workers(), len(candidates))
     search = _search(candidates, setting, config, workers)
     made: list[Run | Probe] = []
@@ -133,19 +133,21 @@ def _conclude(made: list[Run | Probe], search: Ladder | Search, setting: Setting
         forecast=forecast,
         path=path,
         flops=sum(one.flops for one in made),
-        flops_everything=everything_flops(zero_shots, task, setting.protocol),
+        flops_everything=everything_flops(zero_shots, task, setting.training_config),
         seconds=sum(one.seconds for one in made),
         stopped=search.stopped,
         failures=tuple(one for one in made if one.status != "done"),
-        costs={run.candidate: _cost(run, task, setting.protocol) for run in zero_shots if run.candidate in tuned},
+        costs={
+            run.candidate: _cost(run, task, setting.training_config) for run in zero_shots if run.candidate in tuned
+        },
         phases=phases(curves),
     )
 
 
-def _cost(zero_shot: Run, task: Task, protocol: Protocol) -> Cost:
+def _cost(zero_shot: Run, task: Task, training_config: TrainingConfig) -> Cost:
     """What training a candidate on all the data and serving it takes, from measuring it as it came."""
-    training, none = (run_flops(zero_shot, n, task, protocol, first=False) for n in (len(task.train), 0))
-    written = completion_bytes(task, protocol)
+    training, none = (run_flops(zero_shot, n, task, training_config, first=False) for n in (len(task.train), 0))
+    written = completion_bytes(task, training_config)
     tokens = written * zero_shot.nats_per_byte / zero_shot.nats_per_token
     flops = zero_shot.test_flops
     return Cost(training - none, zero_shot.parameters, flops / tokens, flops / written)

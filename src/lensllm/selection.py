@@ -14,14 +14,14 @@ import numpy as np
 from lensllm.curves import Curves
 from lensllm.forecast import NOT_TUNED, Forecast
 from lensllm.planning import Cost
+from lensllm.planning.phases import Phase
 from lensllm.probes.record import Probe
 from lensllm.selectors.kernel_only import kernel_sizes
-from lensllm.theory.phases import Phase
 from lensllm.tuning.run import Run
 
 LEVEL = 0.9
-ALIKE = 0.005
-FAIR_CHANCE = 0.2
+TIED = 0.005
+TIE_PROBABILITY = 0.2
 
 
 @dataclass(frozen=True)
@@ -86,21 +86,21 @@ class Selection:
     truth: dict[str, Any] | None = field(default=None)
 
     @property
-    def alike(self) -> tuple[Ranked, ...]:
+    def tied(self) -> tuple[Ranked, ...]:
         """Rows that do as well as the first: expected loss within half a percent, and a fair chance to be better."""
         first, *others = self.ranking
         samples = dict(zip(self.forecast.candidates, self.forecast.samples.T, strict=True))
         return tuple(
             row
             for row in others
-            if row.forecast <= first.forecast * (1 + ALIKE)
-            and np.mean(samples[row.candidate] < samples[first.candidate]) >= FAIR_CHANCE
+            if row.forecast <= first.forecast * (1 + TIED)
+            and np.mean(samples[row.candidate] < samples[first.candidate]) >= TIE_PROBABILITY
         )
 
     @property
     def best(self) -> str:
         """The candidate to fine-tune: the first of the ranking, or the smallest model of those that do as well."""
-        sized = [row for row in (self.ranking[0], *self.alike) if row.parameters]
+        sized = [row for row in (self.ranking[0], *self.tied) if row.parameters]
         return min(sized or self.ranking[:1], key=lambda row: row.parameters).candidate
 
     @property
@@ -121,8 +121,8 @@ class Selection:
             f"{what}: forecast loss {first.forecast:.3f} nats/byte (90 % interval {low:.3f} to {high:.3f}), "
             f"the best of {len(self.ranking) - 1} candidates with probability {first.p_best:.0%}"
         )
-        if self.alike:
-            others = [row for row in (self.ranking[0], *self.alike) if row is not first]
+        if self.tied:
+            others = [row for row in (self.ranking[0], *self.tied) if row is not first]
             apart = max(abs(row.forecast / first.forecast - 1) for row in others)
             either = "either will do" if len(others) == 1 else "any of them will do"
             cheaper = ", and the first named is the smallest" if first is not self.ranking[0] else ""
@@ -168,7 +168,7 @@ class Selection:
             "unit": "nats per byte of completion",
             "best": self.best,
             "sentence": self.sentence,
-            "alike": [row.candidate for row in self.alike],
+            "alike": [row.candidate for row in self.tied],
             "ranking": rows,
             "flops": self.flops,
             "flops_everything": self.flops_everything,
@@ -207,13 +207,13 @@ def rank(curves: Curves, forecast: Forecast, runs: Sequence[Run | Probe]) -> tup
     Returns:
         The rows from best to worst, and the forecast with that candidate appended.
     """
-    untouched = curves.at(0) if 0 in curves.sizes else np.full(len(curves.candidates), np.nan)
+    zero_shot = curves.at(0) if 0 in curves.sizes else np.full(len(curves.candidates), np.nan)
     names, mean, samples = list(forecast.candidates), forecast.mean, forecast.samples
-    if np.isfinite(untouched).any():
-        best = int(np.nanargmin(untouched))
+    if np.isfinite(zero_shot).any():
+        best = int(np.nanargmin(zero_shot))
         names.append(curves.candidates[best] + NOT_TUNED)
-        mean = np.append(mean, untouched[best])
-        samples = np.column_stack([samples, np.full(len(samples), untouched[best])])
+        mean = np.append(mean, zero_shot[best])
+        samples = np.column_stack([samples, np.full(len(samples), zero_shot[best])])
     joint = Forecast(tuple(names), forecast.target_size, mean, samples)
     intervals, chances = joint.interval(LEVEL), joint.p_best
     parameters = {run.candidate: run.parameters for run in runs if run.parameters}

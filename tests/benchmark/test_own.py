@@ -15,7 +15,7 @@ from lensllm.benchmark.study import COLUMNS, StudyConfig
 from lensllm.benchmark.study_probes import LAST
 from lensllm.cli import main
 from lensllm.errors import InputError
-from lensllm.selectors.lensllm import COMMON, OWN
+from lensllm.selectors.growing_slopes import COMMON, OWN
 
 SIZES = [50, 100, 200, 400, 800, 1600, 3200, 6400]
 
@@ -89,7 +89,9 @@ def test_selectors_that_need_probes_are_scored_where_every_candidate_was_probed(
     for task in ("easy", "hard"):
         for i, model in enumerate(study.models):
             zero = 1 + 0.04 * i
-            rows.append({"task": task, "candidate": model, "examples": 64, "status": "done", "zero_shot": zero})
+            rows.append(
+                {"task": task, "candidate": model, "examples": 64, "status": "done", "zero_shot_probe_loss": zero}
+            )
             rows[-1] |= {f"kernel_{d}": zero * (1 - d / 1000) for d in (8, 16, 32)} | {"pl_alpha": 3.0 - i / 10}
             rows[-1] |= dict.fromkeys(LAST, 0)
     pd.DataFrame(rows).to_csv(tmp_path / "probes.csv", index=False)
@@ -102,8 +104,8 @@ def test_selectors_that_need_probes_are_scored_where_every_candidate_was_probed(
 def test_a_forecast_beats_the_last_loss_where_curves_cross(study):
     result = own.run(study)
     methods = result["methods"]
-    assert methods["lensllm"]["pearcorr"]["mean"] > 99
-    assert methods["lensllm"]["rel_acc"]["mean"] == pytest.approx(100)
+    assert methods["growing_slopes"]["pearcorr"]["mean"] > 99
+    assert methods["growing_slopes"]["rel_acc"]["mean"] == pytest.approx(100)
     assert methods["sub_tuning"]["rel_acc"]["mean"] < 90
     gap = result["against"]["sub_tuning"]["rel_acc"]
     assert gap["mean"] == pytest.approx(100 - methods["sub_tuning"]["rel_acc"]["mean"])

@@ -7,7 +7,7 @@ from lensllm.benchmark import calibration, published
 from lensllm.benchmark.evidence import budgets_figure, coverage_figure, tables
 from lensllm.benchmark.speed import bfgs_rectified
 from lensllm.laws import RectifiedLaw
-from lensllm.selectors import AcceptThenStop, LensLLM, ModelSize, SlopeGrowth, SubTuning, ZeroShot
+from lensllm.selectors import AcceptThenStop, GrowingSlopes, ModelSize, SlopeGrowth, SubTuning, ZeroShot
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_accept_then_stop_reproduces_printed_settings(data):
 
 @pytest.fixture(scope="module")
 def ours(data):
-    return means(data, LensLLM(draws=10))
+    return means(data, GrowingSlopes(draws=10))
 
 
 def test_the_default_ranks_better_than_every_baseline_on_every_task(data, ours):
@@ -115,7 +115,9 @@ def test_figures_and_tables_show_what_was_measured(data, calibrated):
     assert len(coverage_figure(calibrated).data) == 4
     result = {
         "methods": methods,
-        "leave_one_task_out": {"lensllm": methods["lensllm"] | {"chosen": {t: {"k": 1} for t in published.TASKS}}},
+        "leave_one_task_out": {
+            "growing_slopes": methods["growing_slopes"] | {"chosen": {t: {"k": 1} for t in published.TASKS}}
+        },
         "against_accept_then_stop": {},
         "law_weights": {"law_weight=0.5": {"pearcorr": 80.0, "rel_acc": 90.0, "centred_rmse": 0.1}},
         "calibration": calibrated,
@@ -126,4 +128,4 @@ def test_figures_and_tables_show_what_was_measured(data, calibrated):
     }
     text = tables(result)
     assert "| x | 0.5000 | 0.2500 |" in text
-    assert f"{methods['lensllm']['pearcorr']['mean']:.2f}" in text
+    assert f"{methods['growing_slopes']['pearcorr']['mean']:.2f}" in text

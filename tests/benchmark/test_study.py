@@ -103,7 +103,7 @@ def test_a_ladder_without_a_bound_says_why(study, tmp_path, monkeypatch):
         raise InputError("no displacement")
 
     monkeypatch.setattr(study_bounds, "bounds_of_ladder", gives_up)
-    setting = Setting(read_task(study.design_tasks[0]), study.protocol(), tmp_path)
+    setting = Setting(read_task(study.design_tasks[0]), study.training_config(), tmp_path)
     rows = study_bounds._ladder(setting, *find_candidates(study.models), [50, 100])
     assert [(row["examples"], row["status"], row["error"]) for row in rows] == [
         (50, "failed", "no displacement"),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.planning import CurveSamples
-from lensllm.selectors import LensLLM
+from lensllm.selectors import GrowingSlopes
 
 SIZES = np.array([0.0, 50, 100, 200, 400, 800])
 
@@ -37,7 +37,7 @@ def curves():
 def test_at_the_data_at_hand_the_samples_are_the_forecasts_own(curves):
     """The joint samples of the selector, but where one would be higher than on less data."""
     samples = CurveSamples.draw(curves, 6400, draws=400, seed=3)
-    forecast = LensLLM(draws=400, seed=3).forecast(curves, 6400)
+    forecast = GrowingSlopes(draws=400, seed=3).forecast(curves, 6400)
     np.testing.assert_array_equal(samples.points, forecast.mean)
     here = int(np.flatnonzero(np.isclose(samples.sizes, 6400))[0])
     expected = np.minimum(forecast.samples, samples.losses[here - 1])
@@ -46,7 +46,7 @@ def test_at_the_data_at_hand_the_samples_are_the_forecasts_own(curves):
 
 def test_beyond_the_data_at_hand_three_in_four_follow_the_forecast_down_to_a_floor(curves):
     samples = CurveSamples.draw(curves, 1600, draws=400, seed=3)
-    forecast = LensLLM(draws=400, seed=3).forecast(curves, 3200)
+    forecast = GrowingSlopes(draws=400, seed=3).forecast(curves, 3200)
     same = np.isclose(samples.at(3200), forecast.samples, rtol=1e-12)
     assert 0.5 < same.mean() < 0.76
 

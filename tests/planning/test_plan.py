@@ -72,9 +72,9 @@ def test_what_a_doubling_brings_is_what_the_samples_say():
 
 def test_the_best_model_as_it_came_is_an_offer_without_training():
     made = plan(CURVES, 3200, gain=0.05, costs=COSTS)
-    untouched = next(offer for offer in made.offers if offer.candidate == "flat (not fine-tuned)")
-    assert (untouched.loss, untouched.cost.training_flops, untouched.cost.parameters) == (2.0, 0.0, 3000)
-    assert untouched.front == ("training_flops",)
+    zero_shot = next(offer for offer in made.offers if offer.candidate == "flat (not fine-tuned)")
+    assert (zero_shot.loss, zero_shot.cost.training_flops, zero_shot.cost.parameters) == (2.0, 0.0, 3000)
+    assert zero_shot.front == ("training_flops",)
 
 
 def test_the_same_question_has_the_same_answer():

@@ -16,8 +16,8 @@ from lensllm.probes.kernel import kernel
 from lensllm.probes.measure import measure
 from lensllm.probes.record import Probe
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import Bench
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.fine_tune import EncodedTask
+from lensllm.tuning.training_config import TrainingConfig
 
 NOT_COUNTED = {"seconds"}
 
@@ -25,8 +25,8 @@ NOT_COUNTED = {"seconds"}
 @pytest.fixture(scope="module")
 def examples(model_folders, sums_file):
     def encoded(name, count=16):
-        bench = Bench(find_candidate(str(model_folders[name])), read_task(sums_file), Protocol())
-        return bench.candidate, bench.probe_examples(count)
+        encoded = EncodedTask(find_candidate(str(model_folders[name])), read_task(sums_file), TrainingConfig())
+        return encoded.candidate, encoded.probe_examples(count)
 
     return encoded
 
@@ -37,7 +37,7 @@ def test_a_probe_says_everything_and_survives_json(examples, name):
     probe = made.probe
     assert probe.status == "done"
     assert probe.sizes == [1, 2, 4, 8]
-    assert np.isfinite([probe.zero_shot, *probe.losses, *probe.standard_errors]).all()
+    assert np.isfinite([probe.zero_shot_probe_loss, *probe.losses, *probe.standard_errors]).all()
     assert probe.rows == len(made.kernel.gram)
     assert probe.squared_residual == pytest.approx(np.square(made.kernel.residual).sum(), rel=1e-6)
     assert sorted(probe.remaining, reverse=True) == probe.remaining
@@ -54,7 +54,7 @@ def test_the_loss_before_training_is_the_models_own(examples):
 
     truth = evaluate(load_model(candidate), encoded)
     assert max(example.n_targets for example in encoded) <= 8
-    assert measure(candidate, encoded).probe.zero_shot == pytest.approx(truth.nats_per_byte, rel=1e-5)
+    assert measure(candidate, encoded).probe.zero_shot_probe_loss == pytest.approx(truth.nats_per_byte, rel=1e-5)
 
 
 def test_the_same_probe_twice(examples):
@@ -91,8 +91,8 @@ def test_labels_give_log_me(model_folders, tmp_path):
     rows = [{"prompt": f"{i} is", "completion": " even" if i % 2 == 0 else " odd"} for i in range(80)]
     path = tmp_path / "parity.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    bench = Bench(find_candidate(str(model_folders["gpt"])), read_task(path), Protocol())
-    assert np.isfinite(measure(bench.candidate, bench.probe_examples(16)).probe.log_me)
+    encoded = EncodedTask(find_candidate(str(model_folders["gpt"])), read_task(path), TrainingConfig())
+    assert np.isfinite(measure(encoded.candidate, encoded.probe_examples(16)).probe.log_me)
 
 
 def test_bad_input_is_named(examples):

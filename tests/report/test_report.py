@@ -9,11 +9,11 @@ from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.planning import Cost
 from lensllm.planning.pareto import offers
+from lensllm.planning.phases import phases
 from lensllm.report import write_report
 from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
 from lensllm.report.plan_figures import pareto_figure
 from lensllm.selection import Selection, rank
-from lensllm.theory.phases import phases
 from lensllm.tuning.run import Run
 
 HOSTILE = '<img src=x onerror="alert(1)">'

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from lensllm.curves import Curves
+from lensllm.planning.phases import phases
 from lensllm.report.theory_figures import bound_figure, layers_figure, slopes_figure
 from lensllm.theory.bound import Bound, LayerTerm, fit_decay
-from lensllm.theory.phases import phases
 
 SIZES = (50, 100, 200)
 

@@ -82,8 +82,8 @@ def test_a_closed_candidate_is_run_no_more(policy):
         assert "m2" not in decision.runs
         for name in decision.runs:
             row = curves.candidates.index(name)
-            level = int(np.isfinite(losses[row]).sum())
-            losses[row, level] = curves.losses[row, level]
+            rungs_done = int(np.isfinite(losses[row]).sum())
+            losses[row, rungs_done] = curves.losses[row, rungs_done]
         known = State(Curves(curves.candidates, RUNGS, losses.copy()), costs, closed=closed)
     assert decision.choice in curves.candidates
 

@@ -14,12 +14,12 @@ from lensllm.probes.record import Probe
 from lensllm.search.cost import Budget, everything_flops, flops_a_second, probe_flops, run_costs, run_flops
 from lensllm.search.ledger import Ledger
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import Bench, fine_tune
+from lensllm.tuning.fine_tune import EncodedTask, fine_tune
 from lensllm.tuning.flops import FlopMeter
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
-PROTOCOL = Protocol()
+PROTOCOL = TrainingConfig()
 ZERO_SHOTS = [
     Run(name, 0, "done", 2.0, 1.0, flops=f, test_flops=f, seconds=f / speed)
     for name, f, speed in (("a", 3e9, 1e9), ("b", 3e10, 2e9))
@@ -47,21 +47,21 @@ def opened(flops, budget, probe_flops=()):
 @pytest.mark.parametrize("model", ["gpt2-0.2m-random", "t5-0.2m-glosses-1.5m"])
 def test_the_cost_is_known_before_it_is_spent(define, model):
     """What a real run is charged is forecast from the model's first evaluation to within 10 %."""
-    protocol = Protocol(num_train_epochs=1)
-    bench = Bench(find_candidate(model), define, protocol)
-    zero_shot = fine_tune(bench, 0)
-    rungs = [(fine_tune(bench, 50), True), (fine_tune(bench, 400, 1e-3), False)]
+    training_config = TrainingConfig(num_train_epochs=1)
+    encoded = EncodedTask(find_candidate(model), define, training_config)
+    zero_shot = fine_tune(encoded, 0)
+    rungs = [(fine_tune(encoded, 50), True), (fine_tune(encoded, 400, 1e-3), False)]
     for run, first in rungs:
-        forecast = run_flops(zero_shot, run.examples, define, protocol, first=first)
+        forecast = run_flops(zero_shot, run.examples, define, training_config, first=first)
         assert forecast == pytest.approx(run.flops, rel=0.1)
 
 
 def test_the_cost_of_a_probe_is_known_roughly(define):
     """Within a factor of two; `benchmarks/probe_cost.py` has all models."""
     candidate = find_candidate("llama-0.2m-jargon-1.5m")
-    bench = Bench(candidate, define, PROTOCOL)
-    forecast = probe_flops(fine_tune(bench, 0), candidate.vocabulary, define, PROTOCOL)
-    assert 0.5 < measure(candidate, bench.probe_examples(64)).probe.flops / forecast < 2
+    encoded = EncodedTask(candidate, define, PROTOCOL)
+    forecast = probe_flops(fine_tune(encoded, 0), candidate.vocabulary, define, PROTOCOL)
+    assert 0.5 < measure(candidate, encoded.probe_examples(64)).probe.flops / forecast < 2
 
 
 @pytest.mark.parametrize("name", ["gpt2-0.9m-glosses-1.5m", "llama-0.9m-mix-5m"])

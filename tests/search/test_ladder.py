@@ -34,12 +34,12 @@ def test_the_ladder_climbs_after_all_are_measured(define):
     assert ladder.after(first, runs[0]) == []
     assert ladder.after(second, runs[1]) == [Job(candidate, 50) for candidate in candidates]
     chosen = Run("gpt2-0.2m-random", 50, "done", learning_rate=1e-3, validation=1.5)
-    second_rung = Job(candidates[0], 100, 1e-3, to_beat=1.5)
+    second_rung = Job(candidates[0], 100, 1e-3, previous_validation_loss=1.5)
     assert ladder.after(Job(candidates[0], 50), chosen) == [second_rung]
     lowered = Run("gpt2-0.2m-random", 100, "done", learning_rate=3e-4, validation=1.4)
-    assert ladder.after(second_rung, lowered) == [Job(candidates[0], 200, 3e-4, to_beat=1.4)]
+    assert ladder.after(second_rung, lowered) == [Job(candidates[0], 200, 3e-4, previous_validation_loss=1.4)]
     diverged = Run("gpt2-0.2m-random", 100, "diverged", learning_rate=1e-3)
-    assert ladder.after(second_rung, diverged) == [Job(candidates[0], 200, 1e-3, to_beat=1.5)]
+    assert ladder.after(second_rung, diverged) == [Job(candidates[0], 200, 1e-3, previous_validation_loss=1.5)]
     assert ladder.after(Job(candidates[0], 200, 3e-4, 1.4), lowered) == []
     assert ladder.after(Job(candidates[1], 50), Run("llama-0.2m-austen-1.5m", 50, "diverged")) == []
     assert "at the sizes asked for: 50, 100, 200" in ladder.stopped

@@ -14,11 +14,11 @@ from lensllm.search.cost import Budget
 from lensllm.search.live import FILE_NAME, Record, Search, replay_folder
 from lensllm.search.policy import Decision
 from lensllm.search.workers import ProbeJob, Setting
-from lensllm.selectors import LensLLMKernel
+from lensllm.selectors import GrowingSlopesKernel
 from lensllm.store import Store
 from lensllm.tasks import read_task
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
 NAMES = ("gpt2-0.2m-random", "gpt2-0.2m-brown-0.3m", "llama-0.2m-austen-1.5m", "t5-0.2m-glosses-1.5m")
 
@@ -54,7 +54,7 @@ def made_up(job, failing=()):
 
 def search_in(folder, task, candidates, *, order=lambda jobs: jobs, failing=(), count=3, budget=0.5, kernel=False):
     """Carry a search through, each round's runs ending in this order."""
-    setting = Setting(task, Protocol(), folder)
+    setting = Setting(task, TrainingConfig(), folder)
     store = Store(folder)
     search = Search(candidates, setting, Budget(part=budget), 0.95, 0.0005, count, kernel)
     jobs, asked = search.start(), []
@@ -94,7 +94,7 @@ def test_rungs_are_climbed_one_by_one_with_what_the_last_one_left(task, candidat
         assert sizes == [0, 50, 100, 200, 400, 800, 1600, 3200, 6400][: len(sizes)]
         assert len(sizes) >= 4
         assert [job.learning_rate for job in jobs[:3]] == [None, None, 1e-3]
-        assert jobs[2].to_beat == made_up(jobs[1]).validation
+        assert jobs[2].previous_validation_loss == made_up(jobs[1]).validation
     assert search.expected == sum(map(len, asked))
 
 
@@ -125,7 +125,7 @@ def test_probes_are_charged_and_forecast_with(task, candidates, tmp_path):
 
 def test_decisions_use_the_selector_of_the_final_forecast(task, candidates, tmp_path):
     search, _ = search_in(tmp_path, task, candidates, kernel=True)
-    state, selector = search._ledger.state, LensLLMKernel()
+    state, selector = search._ledger.state, GrowingSlopesKernel()
     forecast = selector.forecast(state.curves, state.rungs[-1])
     assert search.decision.choice == forecast.best
     np.testing.assert_allclose(search._policy.believe(state).mean, np.log(forecast.mean), rtol=1e-12)
@@ -145,7 +145,7 @@ def test_a_kernel_alone_makes_no_choice(task, candidates, tmp_path):
     """The kernel forecasts also what could not be trained, which is never chosen."""
     search, _ = search_in(tmp_path, task, candidates, failing={(NAMES[3], 50)}, kernel=True)
     state = search._ledger.state
-    assert np.isfinite(LensLLMKernel().forecast(state.curves, 6400).mean).all()
+    assert np.isfinite(GrowingSlopesKernel().forecast(state.curves, 6400).mean).all()
     assert np.isfinite(search._policy.believe(state).mean).tolist() == [True, True, True, False]
 
 

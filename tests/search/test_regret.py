@@ -7,7 +7,7 @@ from lensllm.curves import Curves
 from lensllm.search.policy import State
 from lensllm.search.regret import Belief, ExpectedRegret
 from lensllm.search.replay import replay
-from lensllm.selectors.lensllm import READING_SD
+from lensllm.selectors.growing_slopes import READING_SD
 from search.cases import RUNGS, known_curves
 
 

@@ -12,12 +12,12 @@ from lensllm.errors import InputError
 from lensllm.search.workers import Job, ProbeJob, Setting, run_jobs, run_probes
 from lensllm.store import Store
 from lensllm.tasks import read_task
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.training_config import TrainingConfig
 
 
 @pytest.fixture
 def setting(sums_file, tmp_path):
-    return Setting(read_task(sums_file), Protocol(num_train_epochs=1, learning_rate_trials=(1.0,)), tmp_path)
+    return Setting(read_task(sums_file), TrainingConfig(num_train_epochs=1, learning_rate_trials=(1.0,)), tmp_path)
 
 
 def test_the_results_do_not_depend_on_the_number_of_workers(setting, model_folders, tmp_path):
@@ -25,7 +25,7 @@ def test_the_results_do_not_depend_on_the_number_of_workers(setting, model_folde
     jobs = [Job(candidate, size) for candidate in candidates for size in (0, 50)]
     results = []
     for workers in (1, 2):
-        apart = Setting(setting.task, setting.protocol, tmp_path / str(workers))
+        apart = Setting(setting.task, setting.training_config, tmp_path / str(workers))
         runs = [run for _, run in run_jobs(jobs, apart, workers, lambda job, run: [])]
         results.append({(run.candidate, run.examples): run.nats_per_byte for run in runs})
     assert results[0] == results[1]
@@ -98,16 +98,20 @@ def test_probes_are_made_once_by_the_same_workers(setting, model_folders, tmp_pa
 def test_the_key_of_a_probe_follows_everything_that_changes_it(setting, model_folders, tmp_path):
     gpt, llama = (find_candidate(str(model_folders[name])) for name in ("gpt", "llama"))
     keys = [setting.key(job) for job in (ProbeJob(gpt, 16), ProbeJob(gpt, 32), ProbeJob(llama, 16), Job(gpt, 16))]
-    for changed in (Protocol(subset_seed=1), Protocol(max_length=64)):
+    for changed in (TrainingConfig(subset_seed=1), TrainingConfig(max_length=64)):
         keys.append(Setting(setting.task, changed, tmp_path).key(ProbeJob(gpt, 16)))
     assert len(set(keys)) == len(keys)
-    other = Setting(setting.task, Protocol(num_train_epochs=7), tmp_path)
+    other = Setting(setting.task, TrainingConfig(num_train_epochs=7), tmp_path)
     assert other.key(ProbeJob(gpt, 16)) == keys[0]
 
 
 def test_the_key_follows_everything_that_changes_the_result(setting, model_folders, tmp_path):
     gpt, llama = (find_candidate(str(model_folders[name])) for name in ("gpt", "llama"))
-    other = Setting(setting.task, Protocol(num_train_epochs=2), tmp_path)
+    other = Setting(setting.task, TrainingConfig(num_train_epochs=2), tmp_path)
     keys = [setting.key(Job(gpt, 50)), setting.key(Job(gpt, 100)), setting.key(Job(gpt, 50, 1e-3))]
-    keys += [setting.key(Job(gpt, 50, 1e-3, to_beat=1.0)), setting.key(Job(llama, 50)), other.key(Job(gpt, 50))]
+    keys += [
+        setting.key(Job(gpt, 50, 1e-3, previous_validation_loss=1.0)),
+        setting.key(Job(llama, 50)),
+        other.key(Job(gpt, 50)),
+    ]
     assert len(set(keys)) == len(keys)

@@ -11,10 +11,10 @@ from lensllm.errors import InputError
 from lensllm.laws import Prior
 from lensllm.selectors import (
     AcceptThenStop,
+    GrowingSlopes,
+    GrowingSlopesKernel,
     KernelOnly,
     KernelPrior,
-    LensLLM,
-    LensLLMKernel,
     LogMe,
     ModelSize,
     NlpMetrics,
@@ -28,7 +28,7 @@ from lensllm.selectors.kernel_prior import Relation
 
 RELATION = Relation(np.array([[0.5, 0.2], [-0.3, 0.1], [0.2, 0.0], [0.1, -0.2], [0.4, 0.1]]), np.array([0.3, 0.2]))
 SELECTORS = [
-    LensLLM(),
+    GrowingSlopes(),
     SlopeGrowth(),
     AcceptThenStop(),
     RectifiedLawSelector(Prior()),
@@ -40,9 +40,9 @@ SELECTORS = [
     NlpMetrics(),
     LogMe(),
     KernelPrior(RELATION),
-    LensLLMKernel(),
+    GrowingSlopesKernel(),
 ]
-FROM_FEATURES = ("model_size", "kernel_only", "nlp_metrics", "log_me", "lensllm_kernel")
+FROM_FEATURES = ("model_size", "kernel_only", "nlp_metrics", "log_me", "growing_slopes_kernel")
 each = pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: s.name)
 
 
@@ -58,7 +58,7 @@ def some_curves(k=6, sizes=(0, 50, 100, 200, 400), seed=0):
 def some_features(names):
     k = np.arange(len(names))
     probes = {"kernel_8": 5.0 + k, "kernel_32": 4.0 + k, "pl_alpha": 2 + 0.1 * k, "log_me": -0.1 * k}
-    probes |= {"zero_shot": 6.0 + k, "decay": 1.0 + 0.1 * k, "trace": 3.0**k, "effective_rank": 9.0 - k}
+    probes |= {"zero_shot_probe_loss": 6.0 + k, "decay": 1.0 + 0.1 * k, "trace": 3.0**k, "effective_rank": 9.0 - k}
     return pd.DataFrame({"size": 10.0 ** (5 + k), **probes}, index=list(names))
 
 

@@ -6,7 +6,7 @@ import pytest
 from lensllm.curves import Curves
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors.fitted_laws import FittedLaws
-from lensllm.selectors.lensllm import ErrorScale, LensLLM
+from lensllm.selectors.growing_slopes import ErrorScale, GrowingSlopes
 
 SIZES = np.array([50.0, 100, 200, 400, 800, 1600])
 X = np.log2(SIZES)
@@ -44,9 +44,9 @@ def test_only_what_changed_is_fitted_anew(losses, monkeypatch):
 
 def test_selectors_that_share_their_laws_fit_them_once(losses, monkeypatch):
     curves, laws = Curves(tuple("abcdef"), SIZES, losses), FittedLaws()
-    first = LensLLM(laws=laws).forecast(curves, 6400)
+    first = GrowingSlopes(laws=laws).forecast(curves, 6400)
     monkeypatch.setattr(RectifiedLaw, "fit", lambda *_: pytest.fail("fitted again"))
-    again = LensLLM(laws=laws, common=ErrorScale(0.01, 2, 1.5)).forecast(curves, 6400)
+    again = GrowingSlopes(laws=laws, common=ErrorScale(0.01, 2, 1.5)).forecast(curves, 6400)
     np.testing.assert_array_equal(again.mean, first.mean)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lensllm.curves import Curves
-from lensllm.selectors import LensLLM
+from lensllm.selectors import GrowingSlopes
 from lensllm.selectors.growth import Growth, extrapolate
 from lensllm.selectors.slopes import LogCurves, Slopes, levels
 
@@ -33,14 +33,14 @@ LEARNS = np.log([[3.0, 0.6, 0.2, 0.19, 0.18, 0.17, 0.16], [0.2, 0.19, 0.185, 0.1
 
 def test_a_model_learning_the_form_falls_on_to_the_pool_and_not_beyond():
     curves = LogCurves(X, LEARNS)
-    early, flat = LensLLM().points(curves.up_to(2), X[6:])[:, 0]
+    early, flat = GrowingSlopes().points(curves.up_to(2), X[6:])[:, 0]
     assert flat < early < flat + 0.005
     assert extrapolate(curves.up_to(2), X[6], 0.6)[0] < flat - 5
 
 
 def test_those_held_at_the_pool_keep_the_order_of_their_last_losses():
     y = np.vstack([LEARNS[0] + 0.02, LEARNS[0] + 0.01, LEARNS[1], LEARNS[0]])[:, :3]
-    ends = LensLLM().points(LogCurves(X[:3], y), X[6:])[:, 0]
+    ends = GrowingSlopes().points(LogCurves(X[:3], y), X[6:])[:, 0]
     assert list(np.argsort(ends)) == [2, 3, 1, 0]
     assert np.ptp(ends) < 0.01
 
@@ -49,7 +49,7 @@ def test_those_held_at_the_pool_keep_the_order_of_their_last_losses():
 def test_it_is_held_at_the_pool_until_measured_over_three_doublings_more(points, held):
     """Its slopes since are the steeper ones, so that it would pass."""
     curves = LogCurves(X, LEARNS - 0.05 * np.outer([1, 0], np.maximum(X - X[2], 0))).up_to(points)
-    learned, flat = LensLLM().points(curves, X[-1:] + 4)[:, 0]
+    learned, flat = GrowingSlopes().points(curves, X[-1:] + 4)[:, 0]
     assert (learned >= flat) == held
 
 
@@ -65,22 +65,24 @@ def test_a_leader_that_falls_steeply_is_followed_at_the_limit():
     """It learns nothing that the others knew before it, but 0.3 a doubling is not expected to last: 0.2 is."""
     y = straight([0.3, 0.05, 0.06], [0.5, 1.0, 1.1])
     curves = LogCurves(X, y)
-    np.testing.assert_array_equal(Slopes.of(curves).settled().value, Slopes.of(curves).value)
-    assert y[0, 4] - 2 * 0.25 < LensLLM().points(curves.up_to(5), X[6:])[0, 0] < y[0, 4] - 2 * 0.13
+    np.testing.assert_array_equal(Slopes.of(curves).after_format_learning().value, Slopes.of(curves).value)
+    assert y[0, 4] - 2 * 0.25 < GrowingSlopes().points(curves.up_to(5), X[6:])[0, 0] < y[0, 4] - 2 * 0.13
 
 
 def test_all_falling_alike_learn_nothing_from_each_other():
     y = straight([0.5, 0.5, 0.45], [1.0, 1.5, 1.6])
-    assert not np.isnan(Slopes.of(LogCurves(X, y)).settled().value).any()
+    assert not np.isnan(Slopes.of(LogCurves(X, y)).after_format_learning().value).any()
 
 
 def test_the_way_back_from_a_single_high_reading_is_no_learning_of_form():
     y = straight([0.05, 0.06, 0.07], [2.2, 1.1, 1.2])
     y[0, 3] += 0.6
     slopes = Slopes.of(LogCurves(X, y))
-    np.testing.assert_array_equal(slopes.settled().value, slopes.value)
+    np.testing.assert_array_equal(slopes.after_format_learning().value, slopes.value)
     y[0, 4:] -= 0.8
-    np.testing.assert_array_equal(np.isfinite(Slopes.of(LogCurves(X, y)).settled().value[0]), [False] * 4 + [True] * 2)
+    np.testing.assert_array_equal(
+        np.isfinite(Slopes.of(LogCurves(X, y)).after_format_learning().value[0]), [False] * 4 + [True] * 2
+    )
 
 
 def test_a_leader_that_is_measured_no_further_makes_nobody_a_learner():
@@ -88,20 +90,20 @@ def test_a_leader_that_is_measured_no_further_makes_nobody_a_learner():
     y[0, 4:] = np.nan
     y[2, 5:] = np.nan
     slopes = Slopes.of(LogCurves(X, y))
-    np.testing.assert_array_equal(slopes.settled().value, slopes.value)
+    np.testing.assert_array_equal(slopes.after_format_learning().value, slopes.value)
 
 
 def test_a_learner_is_told_from_those_measured_as_far():
     y = straight([0.05, 0.3, 0.05], [0.2, 2.5, 0.7])
     y[0, 6] = np.nan
-    np.testing.assert_allclose(Slopes.of(LogCurves(X, y)).settled().doublings, [5, 0, 6], atol=1e-9)
+    np.testing.assert_allclose(Slopes.of(LogCurves(X, y)).after_format_learning().doublings, [5, 0, 6], atol=1e-9)
 
 
 def test_hindcasts_leave_out_a_candidate_while_it_learns_the_form():
     y = straight([0.01, 0.01, 0.01, 0.0], [0.4, 0.41, 0.42, 0.5])
     y[3, :2] = np.nan
     y[3, 2] = 1.5
-    past = LensLLM().parts(Curves(tuple("abcd"), 2**X, np.exp(y)), 2 ** (X[-1] + 3)).hindcast
+    past = GrowingSlopes().parts(Curves(tuple("abcd"), 2**X, np.exp(y)), 2 ** (X[-1] + 3)).hindcast
     assert past.origins == 4
     assert np.sqrt(past.own) < 0.02  # 0.03 with it
 
@@ -202,7 +204,7 @@ def law_curves(sizes, k=8, noise=0.003, seed=0):
 @pytest.mark.parametrize("sizes", [(0, 50, 100, 200, 400), (30, 100, 250, 700, 1500), (200, 400, 800, 1600, 3200)])
 def test_the_default_ranks_curves_of_the_law_on_any_ladder(sizes):
     everything = law_curves([*sizes, 6400])
-    forecast = LensLLM().forecast(everything.up_to(sizes[-1]), 6400)
+    forecast = GrowingSlopes().forecast(everything.up_to(sizes[-1]), 6400)
     truth = everything.at(6400)
     assert np.corrcoef(forecast.mean, truth)[0, 1] > 0.85
     low, high = forecast.interval(0.9).T
@@ -211,17 +213,17 @@ def test_the_default_ranks_curves_of_the_law_on_any_ladder(sizes):
 
 def test_intervals_widen_with_distance_and_with_less_known():
     curves = law_curves((50, 100, 200, 400, 800))
-    width = [np.ptp(np.log(LensLLM().forecast(curves, n).interval()), axis=1).mean() for n in (1600, 6400, 25600)]
+    width = [np.ptp(np.log(GrowingSlopes().forecast(curves, n).interval()), axis=1).mean() for n in (1600, 6400, 25600)]
     assert width[0] < width[1] < width[2]
     thin = Curves(curves.candidates, curves.sizes, curves.losses.copy())
     thin.losses[0, 1:] = np.nan
-    intervals = np.log(LensLLM().forecast(thin, 6400).interval())
+    intervals = np.log(GrowingSlopes().forecast(thin, 6400).interval())
     assert np.ptp(intervals[0]) > 1.3 * np.ptp(intervals[1])
 
 
 def test_a_noisy_task_gets_wider_intervals_than_a_clean_one():
     clean, noisy = (law_curves((50, 100, 200, 400, 800, 1600), noise=noise) for noise in (0.001, 0.05))
-    width = [np.ptp(np.log(LensLLM().forecast(c, 6400).interval()), axis=1).mean() for c in (clean, noisy)]
+    width = [np.ptp(np.log(GrowingSlopes().forecast(c, 6400).interval()), axis=1).mean() for c in (clean, noisy)]
     assert width[1] > 1.5 * width[0]
 
 
@@ -230,7 +232,7 @@ def test_dropped_candidates_do_not_disturb_the_survivors():
     halved = curves.losses.copy()
     worst = np.argsort(curves.at(200))[4:]
     halved[worst, 3:] = np.nan
-    whole = LensLLM().forecast(curves, 6400)
-    thinned = LensLLM().forecast(Curves(curves.candidates, curves.sizes, halved), 6400)
+    whole = GrowingSlopes().forecast(curves, 6400)
+    thinned = GrowingSlopes().forecast(Curves(curves.candidates, curves.sizes, halved), 6400)
     kept = np.argsort(curves.at(200))[:4]
     np.testing.assert_allclose(np.log(thinned.mean[kept]), np.log(whole.mean[kept]), atol=0.06)

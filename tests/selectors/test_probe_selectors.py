@@ -8,9 +8,9 @@ from lensllm.benchmark.metrics import centred_rmse
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.laws import Prior, RectifiedLaw
-from lensllm.selectors import KernelOnly, KernelPrior, LensLLM, LensLLMKernel, LogMe, NlpMetrics
+from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel, KernelOnly, KernelPrior, LogMe, NlpMetrics
+from lensllm.selectors.growing_slopes_kernel import with_kernel_curve
 from lensllm.selectors.kernel_prior import Relation, kernel_features, learn
-from lensllm.selectors.lensllm_kernel import with_kernel_curve
 
 FEATURES = pd.DataFrame(
     {
@@ -58,7 +58,7 @@ def task(seed, k=12, holds=True):
     size, trace, rank, decay = np.exp(random.standard_normal((4, k)))
     level = random.uniform(1, 2, k)
     zero_shot = level * np.exp(random.uniform(0, 0.2, k))
-    probes = {"decay": decay, "size": size, "trace": trace, "effective_rank": rank, "zero_shot": zero_shot}
+    probes = {"decay": decay, "size": size, "trace": trace, "effective_rank": rank, "zero_shot_probe_loss": zero_shot}
     features = pd.DataFrame({**probes, "kernel_32": level}, index=list(names))
     z = kernel_features(Curves(names, np.array([0.0]), level[:, None], features))
     if not holds:
@@ -80,7 +80,7 @@ def test_a_relation_that_holds_is_learned_and_helps_where_laws_are_not_known():
         errors.append(np.std(np.log(law.predict([6400])[:, 0] / new.at(6400))))
     assert errors[1] < 0.6 * errors[0]
     seen, truth = new.up_to(50), new.at(6400)
-    plain, informed = (s.forecast(seen, 6400) for s in (LensLLM(), KernelPrior(learned)))
+    plain, informed = (s.forecast(seen, 6400) for s in (GrowingSlopes(), KernelPrior(learned)))
     assert centred_rmse(informed, truth) < centred_rmse(plain, truth)
 
 
@@ -91,7 +91,7 @@ def test_a_relation_that_knows_nothing_changes_nothing():
     nothing = Relation(learned.weights, np.minimum(learned.explained, 0.0))
     curves = task(5)
     for size in (50, 400):
-        plain, informed = (s.forecast(curves.up_to(size), 6400) for s in (LensLLM(), KernelPrior(nothing)))
+        plain, informed = (s.forecast(curves.up_to(size), 6400) for s in (GrowingSlopes(), KernelPrior(nothing)))
         np.testing.assert_array_equal(informed.samples, plain.samples)
         np.testing.assert_array_equal(informed.mean, plain.mean)
 
@@ -116,7 +116,7 @@ def test_too_little_to_learn_from_is_an_error():
 
 def test_a_kernel_curve_stands_before_the_measured_points():
     losses = np.array([[4.0, 3.6], [2.0, 1.8], [6.0, np.nan]])
-    features = FEATURES.assign(zero_shot=[2.0, 2.0, 6.0], kernel_4=1.0)
+    features = FEATURES.assign(zero_shot_probe_loss=[2.0, 2.0, 6.0], kernel_4=1.0)
     made = with_kernel_curve(Curves(("a", "b", "c"), np.array([0.0, 16.0]), losses, features))
     np.testing.assert_array_equal(made.sizes, [0, 8, 16])
     np.testing.assert_allclose(
@@ -126,13 +126,13 @@ def test_a_kernel_curve_stands_before_the_measured_points():
     assert np.isnan(none.losses[:, 1]).all()  # too far apart for most
     alone = with_kernel_curve(Curves(("a", "b", "c"), np.array([0.0]), losses[:, :1], features))
     np.testing.assert_array_equal(alone.sizes, [0, 8, 32])
-    forecast = LensLLMKernel().forecast(Curves(("a", "b"), np.array([0.0]), losses[:2, :1], features), 6400)
+    forecast = GrowingSlopesKernel().forecast(Curves(("a", "b"), np.array([0.0]), losses[:2, :1], features), 6400)
     assert np.isfinite(forecast.samples).all()
 
 
 def test_selectors_of_the_kernel_ask_for_it():
     bare = Curves(CURVES.candidates, CURVES.sizes, CURVES.losses, FEATURES[["kernel_8_se"]])
-    with pytest.raises(InputError, match="lensllm_kernel needs the kernel curve"):
-        LensLLMKernel().forecast(bare, 6400)
+    with pytest.raises(InputError, match="growing_slopes_kernel needs the kernel curve"):
+        GrowingSlopesKernel().forecast(bare, 6400)
     with pytest.raises(InputError, match="kernel_prior needs the kernel of each candidate: add a column 'decay'"):
         KernelPrior(Relation(np.zeros((5, 2)), np.ones(2))).forecast(bare, 6400)

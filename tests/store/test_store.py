@@ -9,9 +9,9 @@ import pytest
 from lensllm.errors import InputError
 from lensllm.probes.record import Probe
 from lensllm.store import Store
-from lensllm.tuning.run import Run, Trial
+from lensllm.tuning.run import LearningRateTrial, Run
 
-TRIALS = [Trial(1e-3, 0.6), Trial(3e-3, float("inf"))]
+TRIALS = [LearningRateTrial(1e-3, 0.6), LearningRateTrial(3e-3, float("inf"))]
 DONE = Run("gpt", 50, "done", 1.5, 0.5, 0.01, 0.6, 1e-3, TRIALS, flops=1e9, seconds=2.0)
 
 

@@ -24,7 +24,7 @@ from lensllm.theory.bound import (
 )
 from lensllm.theory.curvature import LayerHessian, flatten, layers
 from lensllm.theory.other_bounds import distance_from_initialization, parameter_counting
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.training_config import TrainingConfig
 
 
 def moved(name, amount=0.02):
@@ -208,9 +208,15 @@ def test_saved_bounds_come_back_and_damage_is_named(tmp_path):
 def test_a_ladder_is_bounded_and_its_bounds_hold(model_folders, sums_file):
     seen = []
     candidate, task = find_candidate(str(model_folders["gpt"])), read_task(sums_file)
-    protocol = Protocol(num_train_epochs=1)
+    training_config = TrainingConfig(num_train_epochs=1)
     rows = bounds_of_ladder(
-        candidate, task, [100, 50], protocol, lambda run, b: seen.append((run.examples, b)), max_steps=5, sample=2
+        candidate,
+        task,
+        [100, 50],
+        training_config,
+        lambda run, b: seen.append((run.examples, b)),
+        max_steps=5,
+        sample=2,
     )
     assert [b.examples for b in rows] == [50, 100]
     assert seen == [(b.examples, b) for b in rows]
@@ -218,7 +224,7 @@ def test_a_ladder_is_bounded_and_its_bounds_hold(model_folders, sums_file):
         assert b.value > b.test_loss
         assert b.curvature <= b.curvature_jensen
     with pytest.raises(InputError, match="size 10000 is outside"):
-        bounds_of_ladder(candidate, task, [10000], protocol)
+        bounds_of_ladder(candidate, task, [10000], training_config)
 
 
 def test_other_bounds_by_hand():

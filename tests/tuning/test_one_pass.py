@@ -8,12 +8,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import Bench, measure
+from lensllm.tuning.fine_tune import EncodedTask, measure
 from lensllm.tuning.one_pass import OnePass, Trunk, one_pass
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.trainer import CompletionTrainer
+from lensllm.tuning.training_config import TrainingConfig
 
-KEPT_RATE = Protocol(learning_rate_backoff=1.0)
+KEPT_RATE = TrainingConfig(learning_rate_backoff=1.0)
 RATE = 3e-3
 
 
@@ -23,8 +23,10 @@ def task(sums_file):
 
 
 @pytest.fixture
-def bench(model_folders, task):
-    return lambda name="gpt", protocol=KEPT_RATE: Bench(find_candidate(str(model_folders[name])), task, protocol)
+def encoded(model_folders, task):
+    return lambda name="gpt", training_config=KEPT_RATE: EncodedTask(
+        find_candidate(str(model_folders[name])), task, training_config
+    )
 
 
 def constant(step):
@@ -36,13 +38,13 @@ def weights(model):
 
 
 @pytest.mark.parametrize("name", ["gpt", "t5"])
-def test_a_trunk_alone_is_a_run_at_a_constant_rate(bench, name):
+def test_a_trunk_alone_is_a_run_at_a_constant_rate(encoded, name):
     """No cool-down and one rung against CompletionTrainer's own loop with a constant schedule after warm-up."""
-    b = bench(name)
+    b = encoded(name)
     [run] = one_pass(b, [64], RATE, OnePass(trunk_epochs=3, cool_down=0, rate=1))
     model = load_model(b.candidate)
     meter = b.meter(model)
-    trainer = CompletionTrainer(model, b.split("train")[:64], b.protocol, RATE, meter, 8)
+    trainer = CompletionTrainer(model, b.split("train")[:64], b.training_config, RATE, meter, 8)
     trainer.args.max_steps = 24
     trainer.create_optimizer()
     trainer.lr_scheduler = LambdaLR(trainer.optimizer, lambda step: min(1.0, (step + 1) / 4))
@@ -51,8 +53,8 @@ def test_a_trunk_alone_is_a_run_at_a_constant_rate(bench, name):
     assert run.tokens == meter.tokens
 
 
-def test_a_checkpoint_brings_back_weights_and_optimizer_bit_for_bit(bench):
-    b = bench()
+def test_a_checkpoint_brings_back_weights_and_optimizer_bit_for_bit(encoded):
+    b = encoded()
     trunk = Trunk(b)
     examples = b.split("train")[:32]
     trunk.train(examples, 4, RATE, constant, seed=0)
@@ -68,9 +70,9 @@ def test_a_checkpoint_brings_back_weights_and_optimizer_bit_for_bit(bench):
     assert torch.equal(weights(trunk.model), after)
 
 
-def test_branches_leave_the_trunk_as_it_was(bench):
+def test_branches_leave_the_trunk_as_it_was(encoded):
     """The last rung of a ladder is a trunk that never branched before, cooled down once."""
-    b = bench()
+    b = encoded()
     run = one_pass(b, [32, 64], RATE)[-1]
     trunk, train = Trunk(b), b.split("train")
     trunk.train(train[:32], 8, 0.6 * RATE, lambda step: min(1.0, (step + 1) / 2), seed=0)
@@ -80,20 +82,20 @@ def test_branches_leave_the_trunk_as_it_was(bench):
 
 
 @pytest.mark.parametrize("name", ["gpt", "llama", "t5"])
-def test_a_ladder_learns(bench, name):
-    runs = one_pass(bench(name), [16, 128], RATE)
+def test_a_ladder_learns(encoded, name):
+    runs = one_pass(encoded(name), [16, 128], RATE)
     assert [(run.examples, run.status) for run in runs] == [(16, "done"), (128, "done")]
     assert runs[-1].nats_per_byte < runs[0].nats_per_byte
 
 
-def test_a_ladder_repeats_bit_for_bit(bench):
-    first, again = (one_pass(bench("t5"), [16, 32], RATE) for _ in range(2))
+def test_a_ladder_repeats_bit_for_bit(encoded):
+    first, again = (one_pass(encoded("t5"), [16, 32], RATE) for _ in range(2))
     assert [run.nats_per_byte for run in again] == [run.nats_per_byte for run in first]
 
 
-def test_everything_is_charged(bench):
+def test_everything_is_charged(encoded):
     """2 epochs of the trunk and branches of 0.25 x 3 epochs over 32 + 128 examples, against one epoch."""
-    b = bench()
+    b = encoded()
     runs = one_pass(b, [32, 128], RATE)
     model = load_model(b.candidate)
     meter = b.meter(model)
@@ -112,27 +114,27 @@ def test_everything_is_charged(bench):
     assert all(run.test_flops == pytest.approx(meter.total - test) for run in runs)
 
 
-def test_a_rung_that_does_not_help_is_trained_again_at_a_lower_rate(bench):
-    lowering = bench(protocol=Protocol(learning_rate_backoff=0.3))
+def test_a_rung_that_does_not_help_is_trained_again_at_a_lower_rate(encoded):
+    lowering = encoded(training_config=TrainingConfig(learning_rate_backoff=0.3))
     runs = one_pass(lowering, [64, 80], 2.0)
     assert len(runs[1].trials) == 2
     kept = min(runs[1].trials, key=lambda trial: trial.validation)
     assert (runs[1].learning_rate, runs[1].validation) == (kept.learning_rate, kept.validation)
-    assert runs[1].flops > 1.8 * one_pass(bench(), [64, 80], 2.0)[1].flops - runs[1].test_flops
+    assert runs[1].flops > 1.8 * one_pass(encoded(), [64, 80], 2.0)[1].flops - runs[1].test_flops
 
 
-def test_divergence_ends_the_ladder(bench):
-    runs = one_pass(bench(), [16, 32], 1e30)
+def test_divergence_ends_the_ladder(encoded):
+    runs = one_pass(encoded(), [16, 32], 1e30)
     assert [run.status for run in runs] == ["diverged"]
     assert math.isnan(runs[0].nats_per_byte)
     assert runs[0].error
 
 
-def test_out_of_memory_halves_the_batch_and_keeps_the_steps(bench, monkeypatch):
+def test_out_of_memory_halves_the_batch_and_keeps_the_steps(encoded, monkeypatch):
     from lensllm.tuning import trainer
     from lensllm.tuning.loss import token_nats
 
-    whole = one_pass(bench(), [16, 32], RATE)
+    whole = one_pass(encoded(), [16, 32], RATE)
 
     def small(model, batch):
         if model.training and len(batch["labels"]) > 2:
@@ -140,5 +142,5 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_steps(bench, monkeypatch):
         return token_nats(model, batch)
 
     monkeypatch.setattr(trainer, "token_nats", small)
-    runs = one_pass(bench(), [16, 32], RATE)
+    runs = one_pass(encoded(), [16, 32], RATE)
     assert [run.nats_per_byte for run in runs] == pytest.approx([run.nats_per_byte for run in whole], rel=1e-3)

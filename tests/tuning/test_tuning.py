@@ -11,13 +11,13 @@ from lensllm.candidates.load import load_model
 from lensllm.errors import InputError
 from lensllm.tasks import Example, Task, read_task
 from lensllm.tasks.encode import collate
-from lensllm.tuning.fine_tune import Bench, fine_tune
+from lensllm.tuning.fine_tune import EncodedTask, fine_tune
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.loss import evaluate, token_nats
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.training_config import TrainingConfig
 
 NAMES = ["gpt", "llama", "t5"]
-QUICK = Protocol(num_train_epochs=1, learning_rate_trials=(1.0,))
+QUICK = TrainingConfig(num_train_epochs=1, learning_rate_trials=(1.0,))
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,16 @@ def task(sums_file):
 
 
 @pytest.fixture
-def bench(model_folders, task):
-    return lambda name, protocol=QUICK: Bench(find_candidate(str(model_folders[name])), task, protocol)
+def encoded(model_folders, task):
+    return lambda name, training_config=QUICK: EncodedTask(
+        find_candidate(str(model_folders[name])), task, training_config
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_loss_is_transformers_own(bench, name):
+def test_the_loss_is_transformers_own(encoded, name):
     """One example at a time, the mean over its tokens is what the model returns by itself."""
-    b = bench(name)
+    b = encoded(name)
     model = load_model(b.candidate).eval()
     total, tokens = 0.0, 0
     for example in b.split("test"):
@@ -50,8 +52,8 @@ def test_the_loss_is_transformers_own(bench, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_flops_are_what_torch_counts(bench, name):
-    b = bench(name)
+def test_flops_are_what_torch_counts(encoded, name):
+    b = encoded(name)
     batch = collate(b.split("test")[:5])
     kind = AutoModelForSeq2SeqLM if b.candidate.encoder_decoder else AutoModelForCausalLM
     model = kind.from_pretrained(b.candidate.folder, attn_implementation="eager")
@@ -66,9 +68,9 @@ def test_flops_are_what_torch_counts(bench, name):
     assert meter.total == pytest.approx(2 * counter.get_total_flops() + backward.get_total_flops(), rel=0.01)
 
 
-def test_flops_against_six_n_d(bench):
+def test_flops_against_six_n_d(encoded):
     """6 N D, N the parameters without the embeddings that are only looked up, misses attention and little else."""
-    b = bench("llama")
+    b = encoded("llama")
     model = load_model(b.candidate)
     batch = collate(b.split("train")[:8])
     meter = FlopMeter(load_model(b.candidate))
@@ -81,21 +83,21 @@ def test_flops_against_six_n_d(bench):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fine_tuning_learns_and_repeats_bit_for_bit(bench, name):
-    protocol = dataclasses.replace(QUICK, num_train_epochs=8, learning_rate_trials=(0.1, 2.0))
-    before = fine_tune(bench(name, protocol), 0)
-    run = fine_tune(bench(name, protocol), 96)
+def test_fine_tuning_learns_and_repeats_bit_for_bit(encoded, name):
+    training_config = dataclasses.replace(QUICK, num_train_epochs=8, learning_rate_trials=(0.1, 2.0))
+    before = fine_tune(encoded(name, training_config), 0)
+    run = fine_tune(encoded(name, training_config), 96)
     assert before.status == run.status == "done"
     assert run.nats_per_byte < 0.8 * before.nats_per_byte
     assert run.learning_rate == max(t.learning_rate for t in run.trials)
     assert run.trials[1].validation < run.trials[0].validation
-    again = fine_tune(bench(name, protocol), 96, run.learning_rate)
+    again = fine_tune(encoded(name, training_config), 96, run.learning_rate)
     assert (again.nats_per_byte, again.nats_per_token) == (run.nats_per_byte, run.nats_per_token)
     assert again.flops < run.flops
 
 
-def test_a_run_counts_its_tokens_and_flops(bench):
-    b = bench("gpt")
+def test_a_run_counts_its_tokens_and_flops(encoded):
+    b = encoded("gpt")
     run = fine_tune(b, 50, 1e-3)
     assert run.tokens == sum(len(e.input_ids) for e in b.split("train")[:50])
     zero = fine_tune(b, 0)
@@ -105,21 +107,21 @@ def test_a_run_counts_its_tokens_and_flops(bench):
     assert run.parameters == sum(p.numel() for p in load_model(b.candidate).parameters())
 
 
-def test_divergence_is_recorded_with_its_reason(bench):
-    run = fine_tune(bench("gpt"), 50, 1e30)
+def test_divergence_is_recorded_with_its_reason(encoded):
+    run = fine_tune(encoded("gpt"), 50, 1e30)
     assert run.status == "diverged"
     assert math.isnan(run.nats_per_byte)
     assert "became" in run.error or "not finite" in run.error
     assert run.flops > 0
 
 
-def test_a_diverged_trial_loses_to_one_that_did_not(bench):
-    protocol = dataclasses.replace(QUICK, learning_rate_trials=(1e30, 1.0))
-    run = fine_tune(bench("gpt", protocol), 50)
+def test_a_diverged_trial_loses_to_one_that_did_not(encoded):
+    training_config = dataclasses.replace(QUICK, learning_rate_trials=(1e30, 1.0))
+    run = fine_tune(encoded("gpt", training_config), 50)
     assert run.status == "done"
     assert run.trials[0].validation == math.inf
     assert run.learning_rate == run.trials[1].learning_rate
-    alone = fine_tune(bench("gpt", QUICK), 50, run.learning_rate)
+    alone = fine_tune(encoded("gpt", QUICK), 50, run.learning_rate)
     assert run.nats_per_byte == alone.nats_per_byte
     assert alone.tokens < run.tokens <= 2 * alone.tokens
 
@@ -127,14 +129,14 @@ def test_a_diverged_trial_loses_to_one_that_did_not(bench):
 def test_a_completion_too_long_names_split_and_model(model_folders):
     task = Task("t", (Example("a", "b"),) * 60, (Example("a", "b"),), (Example("a", "1 plus 2 is 3 " * 30),))
     with pytest.raises(InputError, match=r"t, test split: the completion of example 1 .* and gpt has room for 62"):
-        fine_tune(Bench(find_candidate(str(model_folders["gpt"])), task, QUICK), 0)
+        fine_tune(EncodedTask(find_candidate(str(model_folders["gpt"])), task, QUICK), 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_out_of_memory_halves_the_batch_and_keeps_the_steps(bench, name, monkeypatch):
+def test_out_of_memory_halves_the_batch_and_keeps_the_steps(encoded, name, monkeypatch):
     from lensllm.tuning import loss, trainer
 
-    whole = fine_tune(bench(name), 100, 1e-2)
+    whole = fine_tune(encoded(name), 100, 1e-2)
 
     def small(model, batch):
         if len(batch["labels"]) > 2:
@@ -143,24 +145,24 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_steps(bench, name, monkeyp
 
     monkeypatch.setattr(trainer, "token_nats", small)
     monkeypatch.setattr(loss, "token_nats", small)
-    run = fine_tune(bench(name), 100, 1e-2)
+    run = fine_tune(encoded(name), 100, 1e-2)
     assert run.status == "done"
     assert run.tokens > whole.tokens
     assert run.nats_per_byte == pytest.approx(whole.nats_per_byte, rel=1e-4)
 
 
-def test_a_rung_that_does_not_help_is_tried_at_a_lower_learning_rate(bench):
-    protocol = dataclasses.replace(QUICK, num_train_epochs=4)
-    once = fine_tune(bench("gpt", protocol), 96, 1e-2)
+def test_a_rung_that_does_not_help_is_tried_at_a_lower_learning_rate(encoded):
+    training_config = dataclasses.replace(QUICK, num_train_epochs=4)
+    once = fine_tune(encoded("gpt", training_config), 96, 1e-2)
     assert once.trials == []
-    assert fine_tune(bench("gpt", protocol), 96, 1e-2, to_beat=once.validation * 1.01) == dataclasses.replace(
-        once, seconds=pytest.approx(once.seconds, abs=60)
-    )
-    both = fine_tune(bench("gpt", protocol), 96, 1e-2, to_beat=once.validation)
+    assert fine_tune(
+        encoded("gpt", training_config), 96, 1e-2, previous_validation_loss=once.validation * 1.01
+    ) == dataclasses.replace(once, seconds=pytest.approx(once.seconds, abs=60))
+    both = fine_tune(encoded("gpt", training_config), 96, 1e-2, previous_validation_loss=once.validation)
     assert [trial.learning_rate for trial in both.trials] == [1e-2, pytest.approx(3e-3)]
     assert both.validation == min(trial.validation for trial in both.trials)
     assert both.learning_rate == min(both.trials, key=lambda trial: trial.validation).learning_rate
     assert both.flops > 1.5 * once.flops
-    better = fine_tune(bench("gpt", protocol), 96, 0.1, to_beat=0.0)
+    better = fine_tune(encoded("gpt", training_config), 96, 0.1, previous_validation_loss=0.0)
     assert better.learning_rate == pytest.approx(0.03)
-    assert better.nats_per_byte == fine_tune(bench("gpt", protocol), 96, better.learning_rate).nats_per_byte
+    assert better.nats_per_byte == fine_tune(encoded("gpt", training_config), 96, better.learning_rate).nats_per_byte

@@ -9,7 +9,7 @@ import numpy as np
 
 from lensllm.benchmark.metrics import coverage
 from lensllm.curves import Curves, Floats
-from lensllm.selectors.lensllm import COMMON, LEAST_POINTS, OWN, ErrorScale, LensLLM, Parts
+from lensllm.selectors.growing_slopes import COMMON, LEAST_POINTS, OWN, ErrorScale, GrowingSlopes, Parts
 from lensllm.selectors.slopes import LogCurves
 
 LEVEL = 0.9
@@ -35,7 +35,7 @@ class PastErrors:
     own: float
 
 
-def past_errors(curves: Curves, selector: LensLLM) -> PastErrors:
+def past_errors(curves: Curves, selector: GrowingSlopes) -> PastErrors:
     """Forecast every size from every smaller one that has three points and compare."""
     logs = LogCurves.of(curves)
     common, own = [], []
@@ -82,7 +82,7 @@ def _covered(
     for task in tasks:
         covered = []
         common, own = scales([other for other in tasks if other != task] or tasks, past, inflation)
-        selector = LensLLM(common=common, own=own, draws=DRAWS)
+        selector = GrowingSlopes(common=common, own=own, draws=DRAWS)
         for case in cases:
             if case.task == task:
                 samples, truth = selector.sample(case.parts), case.truth

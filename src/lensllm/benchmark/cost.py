@@ -30,7 +30,7 @@ from lensllm.search.policy import Policy
 from lensllm.search.regret import ExpectedRegret
 from lensllm.search.replay import replay
 from lensllm.search.successive_halving import SuccessiveHalving
-from lensllm.selectors import AcceptThenStop, LensLLM
+from lensllm.selectors import AcceptThenStop, GrowingSlopes
 from lensllm.selectors.base import PointSelector
 from lensllm.selectors.fitted_laws import FittedLaws
 
@@ -188,7 +188,7 @@ class Trace:
         return max(int(np.searchsorted(self.spent, budget, side="right")) - 1, 0)
 
 
-def traces(pool: Pool, selector: LensLLM, start_part: float, subsets: int | None = None) -> list[Trace]:
+def traces(pool: Pool, selector: GrowingSlopes, start_part: float, subsets: int | None = None) -> list[Trace]:
     """The default policy's decisions to their end; stopping earlier is reading the trace up to there."""
     made = []
     policy = ExpectedRegret(p_best=1.0, start_part=start_part, selector=selector)
@@ -236,9 +236,9 @@ def default_outcomes(by_shape: dict[Shape, dict[str, list[Trace]]]) -> Outcomes:
     return outcomes
 
 
-def success(points: dict[str, Floats], tasks: Sequence[str], level: float) -> float:
-    """Part of the cases with a RelAcc of at least `level`, the mean over tasks."""
-    return float(np.mean([np.mean(points[task][:, 1] >= level) for task in tasks]))
+def success(points: dict[str, Floats], tasks: Sequence[str], rungs_done: float) -> float:
+    """Part of the cases with a RelAcc of at least `rungs_done`, the mean over tasks."""
+    return float(np.mean([np.mean(points[task][:, 1] >= rungs_done) for task in tasks]))
 
 
 def spent(points: dict[str, Floats], tasks: Sequence[str]) -> float:
@@ -298,20 +298,20 @@ def needed(outcomes: Outcomes, chosen_on: dict[str, Outcomes], tasks: list[str],
 def tables(outcomes: Outcomes, chosen_on: dict[str, Outcomes], tasks: list[str]) -> dict[str, Any]:
     """Cost to reach each RelAcc with each certainty, and the paper's mean RelAcc."""
     reach: dict[str, Any] = {}
-    for level in REL_ACCS:
+    for rungs_done in REL_ACCS:
         for certainty in CERTAINTIES:
             rows = needed(
                 outcomes,
                 chosen_on,
                 tasks,
-                lambda p, t, a=level, q=certainty: success(p, t, a) >= q - 1e-9,  # type: ignore[misc]
+                lambda p, t, a=rungs_done, q=certainty: success(p, t, a) >= q - 1e-9,  # type: ignore[misc]
             )
             for row in rows.values():
                 if row["left_out"]:
                     points = row["left_out"].pop("points")
-                    row["left_out"]["success"] = success(points, tasks, level)
-                    row["left_out"]["success_by_task"] = {t: success(points, [t], level) for t in tasks}
-            reach[f"{level}@{certainty:.0%}"] = rows
+                    row["left_out"]["success"] = success(points, tasks, rungs_done)
+                    row["left_out"]["success_by_task"] = {t: success(points, [t], rungs_done) for t in tasks}
+            reach[f"{rungs_done}@{certainty:.0%}"] = rows
     mean = needed(outcomes, chosen_on, tasks, lambda p, t: mean_rel_acc(p, t) >= PAPER_REL_ACC)
     for row in mean.values():
         if row["left_out"]:
@@ -337,14 +337,14 @@ def frontiers(outcomes: Outcomes, tasks: list[str]) -> dict[str, list[list[float
 
 def reliability(by_task: dict[str, list[Trace]]) -> list[dict[str, float]]:
     """Stated P(best) against how often it was, at the stop by each of a range of budgets, in bins of a tenth."""
-    said, was = [], []
+    format, was = [], []
     for of_task in by_task.values():
         for trace in of_task:
             for budget in STOPS:
                 at = trace.within(budget)
-                said.append(trace.p_best[at])
+                format.append(trace.p_best[at])
                 was.append(float(trace.is_best[at]))
-    stated, truth = np.array(said), np.array(was)
+    stated, truth = np.array(format), np.array(was)
     which = np.clip(np.digitize(stated, BINS) - 1, 0, BINS.size - 2)
     return [
         {
@@ -357,18 +357,18 @@ def reliability(by_task: dict[str, list[Trace]]) -> list[dict[str, float]]:
     ]
 
 
-def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], LensLLM]:
+def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], GrowingSlopes]:
     """The default selector with error scales from every set of one or two of the published tasks."""
     data = load()
     laws = FittedLaws()
-    plain = LensLLM(laws=laws)
+    plain = GrowingSlopes(laws=laws)
     past = {task: past_errors(data[task], plain) for task in tasks}
     cases = cases_of(data, plain)
     sets = {frozenset(t for t in tasks if t not in (a, b)) for a in tasks for b in tasks}
     made = {}
     for known in sets:
         common, own = calibrate(sorted(known), past, [case for case in cases if case.task in known])
-        made[known] = LensLLM(common=common, own=own, laws=laws)
+        made[known] = GrowingSlopes(common=common, own=own, laws=laws)
     return made
 
 
@@ -416,7 +416,7 @@ def run_own(study: StudyConfig, *, report: bool, subsets: int = SUBSETS) -> dict
     names = list(pools)
     fixed = fixed_outcomes(pools)
     by_shape: dict[Shape, dict[str, list[Trace]]] = {
-        (part,): {t: traces(pools[t], LensLLM(), part) for t in names} for part in START_PARTS
+        (part,): {t: traces(pools[t], GrowingSlopes(), part) for t in names} for part in START_PARTS
     }
     told("own curves")
     outcomes = fixed | default_outcomes(by_shape)

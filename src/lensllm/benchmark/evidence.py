@@ -14,7 +14,15 @@ from lensllm.curves import Floats
 from lensllm.forecast import Forecast
 
 COMMAND = "lensllm bench published --docs docs"
-SHOWN = ("lensllm", "slope_growth", "accept_then_stop", "vanilla_law", "rectified_law_map", "sub_tuning", "zero_shot")
+SHOWN = (
+    "growing_slopes",
+    "slope_growth",
+    "accept_then_stop",
+    "vanilla_law",
+    "rectified_law_map",
+    "sub_tuning",
+    "zero_shot",
+)
 MEANS = {"pearcorr": 2, "rel_acc": 2, "spearman": 1, "top_1": 1, "regret": 3, "centred_rmse": 3}
 FIGURES = {
     "published_budgets": "Mean over the three tasks at every budget.",
@@ -29,7 +37,7 @@ def write(
     """Replace the published section of `docs`/evidence.md and write its figures as SVG beside it."""
     drawn = (
         budgets_figure(result["methods"]),
-        forecasts_figure(forecasts["lensllm"], truth, 64),
+        forecasts_figure(forecasts["growing_slopes"], truth, 64),
         coverage_figure(result["calibration"]),
     )
     write_figures(docs / "figures", dict(zip(FIGURES, map(dressed, drawn), strict=True)))
@@ -78,7 +86,7 @@ def _image(name: str) -> str:
 
 
 def _methods(methods: dict[str, Any]) -> str:
-    tasks = list(methods["lensllm"]["pearcorr"]["by_task"])
+    tasks = list(methods["growing_slopes"]["pearcorr"]["by_task"])
     head = [
         "method",
         "PearCorr",
@@ -104,7 +112,7 @@ def _left_out(left_out: dict[str, Any]) -> str:
         chosen = "; ".join(f"{task}: {', '.join(f'{k}={v}' for k, v in c.items())}" for task, c in m["chosen"].items())
         by_task = [f"{m['pearcorr']['by_task'][t]:.1f} / {m['rel_acc']['by_task'][t]:.1f}" for t in m["chosen"]]
         rows.append([name, f"{m['pearcorr']['mean']:.2f}", f"{m['rel_acc']['mean']:.2f}", *by_task, chosen])
-    tasks = [f"{t} P / R" for t in left_out["lensllm"]["chosen"]]
+    tasks = [f"{t} P / R" for t in left_out["growing_slopes"]["chosen"]]
     return table(["method", "PearCorr", "RelAcc", *tasks, "chosen for"], rows)
 
 
@@ -192,7 +200,7 @@ def budgets_figure(methods: dict[str, Any]) -> go.Figure:
                 name=name,
                 legendgroup=name,
                 showlegend=column == 1,
-                line={"color": colour, "width": 3.5 if name == "lensllm" else 1.8},
+                line={"color": colour, "width": 3.5 if name == "growing_slopes" else 1.8},
                 row=1,
                 col=column,
             )

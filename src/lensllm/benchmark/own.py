@@ -20,9 +20,9 @@ from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
 from lensllm.selectors import (
     AcceptThenStop,
+    GrowingSlopes,
+    GrowingSlopesKernel,
     KernelOnly,
-    LensLLM,
-    LensLLMKernel,
     ModelSize,
     NlpMetrics,
     RectifiedLawSelector,
@@ -32,7 +32,7 @@ from lensllm.selectors import (
     VanillaLawSelector,
     ZeroShot,
 )
-from lensllm.selectors.lensllm import ErrorScale
+from lensllm.selectors.growing_slopes import ErrorScale
 
 BUDGETS = (8, 16, 32, 64)
 POOLS = 40
@@ -49,7 +49,7 @@ PARTS = {
 }
 """What `calibration` averages over tasks, and the order in which evidence.md shows it."""
 RIVALS = ("accept_then_stop", "rectified_law", "sub_tuning")
-KERNEL_FEATURES = ("zero_shot", "kernel_32", "pl_alpha")
+KERNEL_FEATURES = ("zero_shot_probe_loss", "kernel_32", "pl_alpha")
 Key = tuple[str, int, int]
 """Task, budget (1/b of the data may be seen), pool (0 is all candidates)."""
 
@@ -57,7 +57,7 @@ Key = tuple[str, int, int]
 def selectors() -> dict[str, Selector]:
     """Every method compared."""
     return {
-        "lensllm": LensLLM(),
+        "growing_slopes": GrowingSlopes(),
         "slope_growth": SlopeGrowth(),
         "accept_then_stop": AcceptThenStop(),
         "rectified_law": RectifiedLawSelector(),
@@ -70,10 +70,10 @@ def selectors() -> dict[str, Selector]:
 
 def probe_selectors() -> dict[str, Selector]:
     """Those that need the probes of every candidate."""
-    return {"lensllm_kernel": LensLLMKernel(), "kernel_only": KernelOnly(), "nlp_metrics": NlpMetrics()}
+    return {"growing_slopes_kernel": GrowingSlopesKernel(), "kernel_only": KernelOnly(), "nlp_metrics": NlpMetrics()}
 
 
-TOGETHER = ("lensllm", "slope_growth", "lensllm_kernel")
+TOGETHER = ("growing_slopes", "slope_growth", "growing_slopes_kernel")
 """Methods whose forecast of a candidate depends on the others, so that every pool is forecast by itself."""
 
 
@@ -99,7 +99,7 @@ def run(
     if all(set(KERNEL_FEATURES) <= set(curves.features) for curves in data.values()):
         methods |= probe_selectors()
     made = {name: forecasts(name, selector, data) for name, selector in methods.items()}
-    sure = made["lensllm"] if report else left_out(data)
+    sure = made["growing_slopes"] if report else left_out(data)
     scores = {name: score(found, data) for name, found in made.items()}
     result = {
         "tasks": list(data),
@@ -108,7 +108,7 @@ def run(
         "pools": {"number": POOLS, "size": POOL_SIZE, "seed": SEED},
         "methods": {name: summary(table) for name, table in scores.items()},
         "whole_pool": {name: summary(table[table["pool"] == 0]) for name, table in scores.items()},
-        "against": {rival: difference(scores["lensllm"], scores[rival]) for rival in RIVALS},
+        "against": {rival: difference(scores["growing_slopes"], scores[rival]) for rival in RIVALS},
         "calibration": calibration(sure, made["sub_tuning"], data),
         "cost": cost.run_own(config, report=report),
         "bound": own_bounds(config, list(data)),
@@ -118,24 +118,24 @@ def run(
             name: {"sd": scale.sd, "inflation": scale.inflation}
             for name, scale in zip(("common", "own"), error_scales(data), strict=True)
         }
-    if "lensllm_kernel" in scores:
-        result["kernel"] = difference(scores["lensllm_kernel"], scores["lensllm"])
+    if "growing_slopes_kernel" in scores:
+        result["kernel"] = difference(scores["growing_slopes_kernel"], scores["growing_slopes"])
     result = json.loads(json.dumps(result), parse_constant=lambda _: None)
     if json_file is not None:
         Path(json_file).write_text(json.dumps(result, indent=1) + "\n")
     if docs is not None:
         from lensllm.benchmark.own_evidence import write
 
-        write(result, made["lensllm"], data, Path(docs))
+        write(result, made["growing_slopes"], data, Path(docs))
     return result
 
 
 def error_scales(data: dict[str, Curves], without: str = "") -> tuple[ErrorScale, ErrorScale]:
     """Common and own error scale from these tasks and the published ones, all with the same weight.
 
-    With all design tasks they are the default's (`lensllm.selectors.lensllm`); `without` leaves a task out.
+    With all design tasks they are the default's (`lensllm.selectors.growing_slopes`); `without` leaves a task out.
     """
-    published, plain = load(), LensLLM()
+    published, plain = load(), GrowingSlopes()
     rest = {task: curves for task, curves in data.items() if task != without}
     cases = cases_of(published, plain) + [
         Case(task, plain.parts(curves.up_to(curves.sizes[-1] / budget), curves.sizes[-1]), np.log(curves.losses[:, -1]))
@@ -151,7 +151,7 @@ def left_out(data: dict[str, Curves]) -> dict[Key, Forecast]:
     made: dict[Key, Forecast] = {}
     for task, curves in data.items():
         common, own = error_scales(data, without=task)
-        made |= forecasts("lensllm", LensLLM(common=common, own=own), {task: curves})
+        made |= forecasts("growing_slopes", GrowingSlopes(common=common, own=own), {task: curves})
     return made
 
 

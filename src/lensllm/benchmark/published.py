@@ -19,7 +19,7 @@ from lensllm.forecast import Forecast
 from lensllm.laws import Law, Prior, RectifiedLaw, VanillaLaw
 from lensllm.selectors import (
     AcceptThenStop,
-    LensLLM,
+    GrowingSlopes,
     ModelSize,
     RectifiedLawSelector,
     Selector,
@@ -55,7 +55,7 @@ def load() -> dict[str, Curves]:
 def selectors() -> dict[str, Selector]:
     """Every method compared."""
     return {
-        "lensllm": LensLLM(),
+        "growing_slopes": GrowingSlopes(),
         "slope_growth": SlopeGrowth(),
         "accept_then_stop": AcceptThenStop(),
         "accept_then_stop_k5_d1.5": AcceptThenStop(5, 1.5),
@@ -79,7 +79,7 @@ def run(json_file: str | Path | None = None, docs: str | Path | None = None) -> 
     scores = {name: score(made, truth) for name, made in forecasts.items()}
     result = {
         "methods": {name: summary(table) for name, table in scores.items()},
-        "against_accept_then_stop": against(forecasts["lensllm"], forecasts["accept_then_stop"], truth),
+        "against_accept_then_stop": against(forecasts["growing_slopes"], forecasts["accept_then_stop"], truth),
         "leave_one_task_out": leave_one_task_out(data),
         "law_weights": settings(data),
         "calibration": calibration(data),
@@ -161,7 +161,7 @@ def leave_one_task_out(data: dict[str, Curves]) -> dict[str, Any]:
     for lag in LAG_WEIGHTS:
         slopes, law = (
             {
-                (task, b): np.log(_point(LensLLM(weight, lag), data[task].up_to(TARGET / b)))
+                (task, b): np.log(_point(GrowingSlopes(weight, lag), data[task].up_to(TARGET / b)))
                 for task in TASKS
                 for b in BUDGETS
             }
@@ -179,7 +179,7 @@ def leave_one_task_out(data: dict[str, Curves]) -> dict[str, Any]:
         for delta in THRESHOLDS
     }
     return {
-        "lensllm": _left_out(data, ours, ("law_weight", "lag_weight")),
+        "growing_slopes": _left_out(data, ours, ("law_weight", "lag_weight")),
         "accept_then_stop": _left_out(data, ats, ("k", "delta")),
     }
 
@@ -189,7 +189,7 @@ def settings(data: dict[str, Curves], lag_weight: float = 0.6) -> dict[str, Any]
     truth = {task: data[task].at(TARGET) for task in TASKS}
     result = {}
     for weight in (*LAW_WEIGHTS, 1.0):
-        selector = LensLLM(weight, lag_weight)
+        selector = GrowingSlopes(weight, lag_weight)
         made = {(task, b): _as_forecast(data[task], _point(selector, data[task].up_to(TARGET / b)))
                 for task in TASKS for b in BUDGETS}  # fmt: skip
         means = summary(score(made, truth))
@@ -201,7 +201,7 @@ def _as_forecast(curves: Curves, mean: Floats) -> Forecast:
     return Forecast(curves.candidates, TARGET, mean, mean)
 
 
-def _point(selector: LensLLM, curves: Curves) -> Floats:
+def _point(selector: GrowingSlopes, curves: Curves) -> Floats:
     from lensllm.selectors.slopes import LogCurves
 
     return np.exp(selector.points(LogCurves.of(curves), np.array([np.log2(TARGET)]))[:, 0])
@@ -223,7 +223,7 @@ def _left_out(
     return {"chosen": chosen, **summary(score(held, {task: data[task].at(TARGET) for task in TASKS}))}
 
 
-def cases_of(data: dict[str, Curves], selector: LensLLM) -> list[Case]:
+def cases_of(data: dict[str, Curves], selector: GrowingSlopes) -> list[Case]:
     """Every task at every budget: the parts of the selector's forecast and the truth."""
     return [
         Case(task, selector.parts(curves.up_to(TARGET / b), TARGET), np.log(curves.at(TARGET)))
@@ -234,7 +234,7 @@ def cases_of(data: dict[str, Curves], selector: LensLLM) -> list[Case]:
 
 def calibration(data: dict[str, Curves]) -> dict[str, Any]:
     """Interval coverage and the scores of P(best), each task with error scales from the other two."""
-    selector = LensLLM()
+    selector = GrowingSlopes()
     past = {task: past_errors(data[task], selector) for task in TASKS}
     cases = cases_of(data, selector)
     fitted = {task: _without(task, past, cases) for task in TASKS}
@@ -247,7 +247,7 @@ def calibration(data: dict[str, Curves]) -> dict[str, Any]:
     }
 
 
-def by_doublings(data: dict[str, Curves], fitted: dict[str, LensLLM]) -> dict[str, dict[str, float]]:
+def by_doublings(data: dict[str, Curves], fitted: dict[str, GrowingSlopes]) -> dict[str, dict[str, float]]:
     """Coverage of 90 % intervals by doublings ahead, from every origin with four points or more, by task."""
     held: dict[str, dict[str, list[float]]] = {str(n): {task: [] for task in TASKS} for n in DOUBLINGS}
     for task, selector in fitted.items():
@@ -262,14 +262,14 @@ def by_doublings(data: dict[str, Curves], fitted: dict[str, LensLLM]) -> dict[st
     return {n: {task: float(np.mean(parts)) for task, parts in by_task.items()} for n, by_task in held.items()}
 
 
-def _without(task: str, past: dict[str, PastErrors], cases: list[Case]) -> LensLLM:
+def _without(task: str, past: dict[str, PastErrors], cases: list[Case]) -> GrowingSlopes:
     """The default selector with error scales from the other tasks."""
     others = [other for other in TASKS if other != task]
     common, own = calibrate(others, past, [case for case in cases if case.task != task])
-    return LensLLM(common=common, own=own)
+    return GrowingSlopes(common=common, own=own)
 
 
-def _calibration_of(selector: LensLLM, mine: list[Case]) -> dict[str, Any]:
+def _calibration_of(selector: GrowingSlopes, mine: list[Case]) -> dict[str, Any]:
     truth = np.exp(mine[0].truth)
     names = tuple(str(i) for i in range(truth.size))
     made = [Forecast(names, TARGET, np.exp(case.parts.mean), np.exp(selector.sample(case.parts))) for case in mine]

@@ -18,8 +18,8 @@ from lensllm.search.ladder import Ladder
 from lensllm.search.workers import Job, Setting, run_jobs
 from lensllm.store import Store
 from lensllm.tasks import read_task
-from lensllm.tuning.protocol import Protocol
-from lensllm.tuning.run import Run, Trial
+from lensllm.tuning.run import LearningRateTrial, Run
+from lensllm.tuning.training_config import TrainingConfig
 
 COLUMNS = [
     "task", "candidate", "examples", "seed", "subset_seed", "status", "nats_per_token", "nats_per_byte",
@@ -42,7 +42,7 @@ class StudyConfig(BaseModel):
     )
     repeated_sizes: list[int] = Field([], description="Sizes measured once more with another subset and order.")
     max_test_examples: int = Field(1000, description="Test examples measured a run.")
-    num_train_epochs: int = Field(Protocol.num_train_epochs, description="Passes over each subset.")
+    num_train_epochs: int = Field(TrainingConfig.num_train_epochs, description="Passes over each subset.")
     workers: int = Field(2, ge=1, description="Worker processes of one thread.")
     output_dir: str = Field(description="Stores of the runs, one folder a task.")
     table: str = Field(description="CSV table of all runs, written after every run.")
@@ -65,9 +65,9 @@ class StudyConfig(BaseModel):
         except (yaml.YAMLError, ValidationError, TypeError) as error:
             raise InputError(f"{path} is not a study: {' '.join(str(error).split())}") from error
 
-    def protocol(self) -> Protocol:
+    def training_config(self) -> TrainingConfig:
         """How every run is trained and measured."""
-        return Protocol(max_test_examples=self.max_test_examples, num_train_epochs=self.num_train_epochs)
+        return TrainingConfig(max_test_examples=self.max_test_examples, num_train_epochs=self.num_train_epochs)
 
 
 def run_study(config: StudyConfig, progress: Callable[[str, Run], None] = lambda task, run: None) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def _task_runs(name: str, config: StudyConfig, known: dict[str, dict[str, Any]])
     task = read_task(name)
     candidates = find_candidates(config.models)
     sizes = [size for size in config.sizes if size <= len(task.train)]
-    setting = Setting(task, config.protocol(), Path(config.output_dir) / task.name)
+    setting = Setting(task, config.training_config(), Path(config.output_dir) / task.name)
     _restore(known, task.name, setting.folder)
     ladder = Ladder(candidates, task, sizes)
     again: list[Job] = []
@@ -125,7 +125,7 @@ def _task_runs(name: str, config: StudyConfig, known: dict[str, dict[str, Any]])
         if run.examples in config.repeated_sizes and run.status == "done":
             again.append(Job(job.candidate, run.examples, run.learning_rate))
         yield setting.key(job), task.name, run
-    other = replace(setting, protocol=replace(setting.protocol, seed=1, subset_seed=1))
+    other = replace(setting, training_config=replace(setting.training_config, seed=1, subset_seed=1))
     for job, run in run_jobs(again, other, config.workers, lambda job, run: []):
         yield other.key(job), task.name, run
 
@@ -136,6 +136,6 @@ def _restore(known: dict[str, dict[str, Any]], task: str, folder: Path) -> None:
     names = {field.name for field in fields(Run)} - {"trials"}
     for key, row in known.items():
         if row["task"] == task and store.find(key) is None:
-            trials = [Trial(**trial) for trial in json.loads(row["trials"])]
+            trials = [LearningRateTrial(**trial) for trial in json.loads(row["trials"])]
             store.put(key, task, Run(**{name: row[name] for name in names}, trials=trials))
     store.close()

@@ -57,7 +57,7 @@ def run_study_bounds(
         ladders = {}
         for name in [*config.design_tasks, *config.report_tasks]:
             task = read_task(name)
-            setting = Setting(task, config.protocol(), Path(config.output_dir) / task.name)
+            setting = Setting(task, config.training_config(), Path(config.output_dir) / task.name)
             sizes = [size for size in config.bounded_sizes if size <= len(task.train)]
             for candidate in candidates:
                 keys = _keys(setting, candidate, sizes)
@@ -93,7 +93,7 @@ def _ladder(setting: Setting, candidate: Candidate, sizes: list[int]) -> list[di
 
     error = ""
     try:
-        bounds_of_ladder(candidate, setting.task, sizes, setting.protocol, told)
+        bounds_of_ladder(candidate, setting.task, sizes, setting.training_config, told)
     except InputError as problem:
         error = str(problem)
     missed = {"status": "failed", "error": error}

@@ -13,7 +13,7 @@ from lensllm.candidates import find_candidates
 from lensllm.probes.record import EXAMPLES, Probe
 from lensllm.search.workers import ProbeJob, Setting, run_probes
 from lensllm.tasks import read_task
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.training_config import TrainingConfig
 
 FIRST = ["task", "candidate", "examples", "status"]
 LAST = ["rows", "kernel_error", "flops", "seconds", "parameters", "error", "key"]
@@ -44,7 +44,7 @@ def run_study_probes(
     written = _table(rows)
     for name in [*config.design_tasks, *config.report_tasks]:
         task = read_task(name)
-        setting = Setting(task, Protocol(), Path(config.output_dir) / task.name)
+        setting = Setting(task, TrainingConfig(), Path(config.output_dir) / task.name)
         jobs = [ProbeJob(candidate, EXAMPLES) for candidate in candidates]
         waiting = [job for job in jobs if rows.get(setting.key(job), {}).get("status") != "done"]
         for job, probe in run_probes(waiting, setting, config.workers):

@@ -40,7 +40,7 @@ def bench_run_study(config: Annotated[Path, typer.Argument(metavar="CONFIG", hel
     from lensllm.benchmark.study_probes import run_study_probes
 
     def told_probe(task: str, probe: Probe) -> None:
-        line = f"{task}: {probe.candidate} probed: {probe.status} {probe.zero_shot:.4f}"
+        line = f"{task}: {probe.candidate} probed: {probe.status} {probe.zero_shot_probe_loss:.4f}"
         print(line, file=sys.stderr, flush=True)
 
     def told(task: str, run: Run) -> None:

@@ -50,7 +50,7 @@ def bound(
     from lensllm.candidates import find_candidate
     from lensllm.tasks import read_task
     from lensllm.theory.bound import bounds_of_ladder, fit_decay, save_bounds
-    from lensllm.tuning.protocol import Protocol
+    from lensllm.tuning.training_config import TrainingConfig
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -59,7 +59,7 @@ def bound(
     if tuned is None:
         if not sizes:
             raise InputError("give --sizes, the numbers of examples to fine-tune on, or a folder of fine-tuned weights")
-        bounds = bounds_of_ladder(candidate, data, sizes, Protocol(), _told, **options)
+        bounds = bounds_of_ladder(candidate, data, sizes, TrainingConfig(), _told, **options)
         if not bounds:
             raise InputError(f"every run of {candidate.name} diverged: there is nothing to bound")
     else:
@@ -80,18 +80,18 @@ def _of_weights(tuned: Path, candidate: Any, data: Any, sizes: list[int] | None,
     from lensllm.candidates import find_candidate
     from lensllm.candidates.load import load_model
     from lensllm.theory.bound import bound as bound_of
-    from lensllm.tuning.fine_tune import Bench
-    from lensllm.tuning.protocol import Protocol
+    from lensllm.tuning.fine_tune import EncodedTask
+    from lensllm.tuning.training_config import TrainingConfig
 
     if sizes and len(sizes) > 1:
         raise InputError(f"{tuned} was fine-tuned on one number of examples, got --sizes {' '.join(map(str, sizes))}")
     examples = sizes[0] if sizes else len(data.train)
     if not 1 <= examples <= len(data.train):
         raise InputError(f"size {examples} is outside 1 to {len(data.train)}, the task's training examples")
-    bench = Bench(candidate, data, Protocol())
+    encoded = EncodedTask(candidate, data, TrainingConfig())
     pretrained = {name: p.detach() for name, p in load_model(candidate).named_parameters()}
     model = load_model(find_candidate(str(tuned)), attn_implementation="eager")
-    train, test = bench.split("train")[:examples], bench.split("test")
+    train, test = encoded.split("train")[:examples], encoded.split("test")
     return bound_of(candidate.name, pretrained, model, train, test, **options)
 
 

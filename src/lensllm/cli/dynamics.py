@@ -13,8 +13,8 @@ from lensllm.cli.common import Json, empty_table, print_table
 from lensllm.errors import InputError
 
 if TYPE_CHECKING:
+    from lensllm.planning.phases import Transition
     from lensllm.theory.bound import Decay
-    from lensllm.theory.phases import Transition
 
 
 def dynamics(
@@ -24,8 +24,8 @@ def dynamics(
 ) -> None:
     """Tell the phase of every candidate and where its power phase begins, by three methods. Trains nothing."""
     from lensllm.curves import Curves
+    from lensllm.planning.phases import phases
     from lensllm.theory.bound import decays, load_bounds
-    from lensllm.theory.phases import phases
 
     table_file = folder / "curves.csv" if folder.is_dir() else folder
     if not table_file.is_file():

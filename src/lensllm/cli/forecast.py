@@ -19,10 +19,10 @@ def forecast(
 ) -> None:
     """Forecast losses that were measured elsewhere: CSV with columns candidate, examples, loss. Trains nothing."""
     from lensllm.curves import Curves
-    from lensllm.selectors import LensLLM, forecast_path
+    from lensllm.selectors import GrowingSlopes, forecast_path
 
     curves = Curves.read_csv(curves_csv)
-    path = forecast_path(LensLLM(), curves, target_size)
+    path = forecast_path(GrowingSlopes(), curves, target_size)
     made = path[-1]
     if html is not None:
         from lensllm.report.figures import curves_figure

@@ -42,8 +42,8 @@ def kernel(
     from lensllm.search.workers import ProbeJob, Setting
     from lensllm.store import Store
     from lensllm.tasks import read_task
-    from lensllm.tuning.fine_tune import Bench
-    from lensllm.tuning.protocol import Protocol
+    from lensllm.tuning.fine_tune import EncodedTask
+    from lensllm.tuning.training_config import TrainingConfig
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -58,11 +58,11 @@ def kernel(
             raise InputError(f"{curves} has no losses of {candidate.name}: its candidates are {_listed(table)}")
         row = table.of([candidate.name])
         measured = {int(d): float(loss) for d, loss in zip(row.sizes, row.losses[0], strict=True) if loss == loss}
-    protocol = Protocol()
-    made = measure(candidate, Bench(candidate, known, protocol).probe_examples(probe))
+    training_config = TrainingConfig()
+    made = measure(candidate, EncodedTask(candidate, known, training_config).probe_examples(probe))
     if output_dir is not None:
         store = Store(output_dir)
-        store.put(Setting(known, protocol, output_dir).key(ProbeJob(candidate, probe)), known.name, made.probe)
+        store.put(Setting(known, training_config, output_dir).key(ProbeJob(candidate, probe)), known.name, made.probe)
         runs = [run for name, run in store.runs() if name == known.name and run.candidate == candidate.name]
         measured |= {run.examples: run.nats_per_byte for run in runs if run.status == "done"}
         store.close()
@@ -93,7 +93,7 @@ def _show(probe: Probe, task: str, measured: dict[int, float]) -> None:
     print_table(table)
     print("\nKernel curve, nats a byte: loss expected after training on d examples")
     table = empty_table("d", "loss", "standard error", *["measured"] * bool(measured), names=0)
-    table.add_row("0", f"{probe.zero_shot:.4f}", "", *[_loss(measured, 0)] * bool(measured))
+    table.add_row("0", f"{probe.zero_shot_probe_loss:.4f}", "", *[_loss(measured, 0)] * bool(measured))
     for d, loss, spread in zip(probe.sizes, probe.losses, probe.standard_errors, strict=True):
         table.add_row(str(d), f"{loss:.4f}", f"{spread:.4f}", *[_loss(measured, d)] * bool(measured))
     for d in sorted(set(measured) - {0, *probe.sizes}):

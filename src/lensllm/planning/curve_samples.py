@@ -10,9 +10,9 @@ from scipy.stats import truncnorm
 from lensllm.curves import Curves, Floats
 from lensllm.errors import InputError
 from lensllm.laws import Prior, RectifiedLaw
-from lensllm.selectors import LensLLM
+from lensllm.selectors import GrowingSlopes
 from lensllm.selectors.base import check
-from lensllm.selectors.lensllm import LARGEST_LOG
+from lensllm.selectors.growing_slopes import LARGEST_LOG
 from lensllm.selectors.slopes import LogCurves
 
 DRAWS = 1000
@@ -40,7 +40,7 @@ class CurveSamples:
         sizes: the grid, two a doubling, shape (S,); `size` and its doubles are on it.
         losses: shape (S, draws, K), NaN for a candidate without a forecast.
         points: point forecast at `size`, shape (K,).
-        untouched: loss of each candidate as it came, NaN where not measured, shape (K,).
+        zero_shot: loss of each candidate as it came, NaN where not measured, shape (K,).
     """
 
     candidates: tuple[str, ...]
@@ -48,7 +48,7 @@ class CurveSamples:
     sizes: Floats
     losses: Floats
     points: Floats
-    untouched: Floats
+    zero_shot: Floats
 
     @classmethod
     def draw(cls, curves: Curves, size: float, draws: int = DRAWS, seed: int = 0) -> CurveSamples:
@@ -70,7 +70,7 @@ class CurveSamples:
         start = -int(np.ceil(STEPS_A_DOUBLING * max(0.0, np.log2(size / measured[0]))))
         steps = np.arange(start, STEPS_A_DOUBLING * HORIZON + 1)
         sizes = size * 2.0 ** (steps / STEPS_A_DOUBLING)
-        selector = LensLLM(draws=draws, seed=seed)
+        selector = GrowingSlopes(draws=draws, seed=seed)
         losses = np.minimum.accumulate(_forecasts(selector, curves, sizes), axis=0)
         here = -start
         rng = np.random.default_rng(seed + 1)
@@ -79,8 +79,8 @@ class CurveSamples:
         by_law = (rng.random(floor.shape) < selector.law_weight) & np.isfinite(law[0])
         losses[here:] = np.where(by_law, losses[here] * law, beyond)
         points = selector.forecast(curves, size).mean
-        untouched = curves.at(0) if 0 in curves.sizes else np.full(len(curves.candidates), np.nan)
-        return cls(curves.candidates, size, sizes, losses, points, untouched)
+        zero_shot = curves.at(0) if 0 in curves.sizes else np.full(len(curves.candidates), np.nan)
+        return cls(curves.candidates, size, sizes, losses, points, zero_shot)
 
     def at(self, size: float) -> Floats:
         """Samples at one size of the grid, shape (draws, K)."""
@@ -110,10 +110,10 @@ class CurveSamples:
         part = np.where(first > 0, np.clip(np.nan_to_num(part), 0.0, 1.0), 1.0)
         needed = self.sizes[before] * (self.sizes[first] / self.sizes[before]) ** part
         needed = np.where(reached.any(axis=0), needed, np.inf)
-        return np.where(np.isnan(self.losses[0]), np.nan, np.where(self.untouched <= goal, 0.0, needed))
+        return np.where(np.isnan(self.losses[0]), np.nan, np.where(self.zero_shot <= goal, 0.0, needed))
 
 
-def _forecasts(selector: LensLLM, curves: Curves, sizes: Floats) -> Floats:
+def _forecasts(selector: GrowingSlopes, curves: Curves, sizes: Floats) -> Floats:
     """The samples of `selector.forecast` at every size, shape (S, draws, K), with its fits and hindcasts made once."""
     logs, x = LogCurves.of(curves), np.log2(sizes)
     means, parts = selector.points(logs, x), selector.parts(curves, float(sizes[-1]))

@@ -185,9 +185,9 @@ def offers_of(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Offer, 
     """Forecast loss at the data at hand and cost of every candidate, and of the best one as it came."""
     losses = {name: float(point) for name, point in zip(samples.candidates, samples.points, strict=True)}
     known = dict(costs)
-    if np.isfinite(samples.untouched).any():
-        best = samples.candidates[int(np.nanargmin(samples.untouched))]
-        losses[best + NOT_TUNED] = float(np.nanmin(samples.untouched))
+    if np.isfinite(samples.zero_shot).any():
+        best = samples.candidates[int(np.nanargmin(samples.zero_shot))]
+        losses[best + NOT_TUNED] = float(np.nanmin(samples.zero_shot))
         if best in costs:
             known[best + NOT_TUNED] = replace(costs[best], training_flops=0.0)
     return offers(losses, known)

@@ -24,7 +24,7 @@ MULTIPLICATIONS = (torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tens
 
 
 @dataclass
-class Use:
+class ParameterUse:
     """One call that takes a parameter.
 
     Attributes:
@@ -67,7 +67,7 @@ class Capture(TorchFunctionMode):
         self.names = {id(parameter): name for name, parameter in parameters.items()}
         self.rows = rows
         self.lengths = lengths
-        self.uses: list[Use] = []
+        self.uses: list[ParameterUse] = []
         self.unusual: set[str] = set()
         self._shared: dict[int, str] = {}
         self._alive: list[Tensor] = []
@@ -113,7 +113,7 @@ class Capture(TorchFunctionMode):
             return
         if inputs is not None:
             inputs = inputs.detach()
-        self.uses.append(Use(name, kind, inputs, output, output._version, tuple(by_row.shape), keep))
+        self.uses.append(ParameterUse(name, kind, inputs, output, output._version, tuple(by_row.shape), keep))
 
     def _linear(self, result: Tensor, taken: list[str], input: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
         self._product(result, input, weight, bias, "linear")
@@ -175,7 +175,7 @@ class Capture(TorchFunctionMode):
         if result.dim() != 4 or len(result) != 1:
             return self._follow(result, shared[0])
         spread = result.expand(self.rows, -1, -1, -1)
-        self.uses.append(Use(shared[0], "broadcast", result, spread, spread._version, tuple(spread.shape)))
+        self.uses.append(ParameterUse(shared[0], "broadcast", result, spread, spread._version, tuple(spread.shape)))
         return spread
 
     def _layer_norm(
@@ -258,7 +258,7 @@ def _is_description(result: Any) -> bool:
     return not isinstance(result, (Tensor, list, tuple))
 
 
-def small_gradient(use: Use, parameter: Tensor) -> Tensor:
+def small_gradient(use: ParameterUse, parameter: Tensor) -> Tensor:
     """Gradients of R rows with respect to a scale, a shift or a broadcast parameter, shape (R, size)."""
     gradient = use.gradient
     assert gradient is not None
@@ -272,7 +272,7 @@ def small_gradient(use: Use, parameter: Tensor) -> Tensor:
     return pulled.reshape(len(gradient), -1)
 
 
-def dense_gradient(use: Use, parameter: Tensor) -> Tensor:
+def dense_gradient(use: ParameterUse, parameter: Tensor) -> Tensor:
     """The gradients themselves, shape (R, *parameter.shape); for few rows only."""
     gradient, inputs = use.gradient, use.inputs
     assert gradient is not None

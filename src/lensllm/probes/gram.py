@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lensllm.errors import InputError
-from lensllm.probes.ghost import Capture, Use, dense_gradient, row_gradients, small_gradient
+from lensllm.probes.ghost import Capture, ParameterUse, dense_gradient, row_gradients, small_gradient
 from lensllm.probes.rows import Rows, inputs_of
 
 FEATURES = 8192
@@ -32,7 +32,7 @@ CHECKED_ROWS = 3
 
 
 @dataclass
-class Piece:
+class FactorPair:
     """What one use of a weight left for a chunk of rows.
 
     Attributes:
@@ -51,7 +51,7 @@ class Piece:
 class Weight:
     """All pieces of one weight; `shared` holds the layer inputs of each example where rows share them."""
 
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[FactorPair] = field(default_factory=list)
     shared: dict[int, Tensor] | None = None
 
     @property
@@ -307,7 +307,7 @@ class _Measure:
         if len(bad):
             raise InputError(f"the gradient of {name} is not finite for example {self.rows.example[int(bad[0, 0])]}")
 
-    def _store(self, use: Use, chunk: list[int], several: bool) -> None:
+    def _store(self, use: ParameterUse, chunk: list[int], several: bool) -> None:
         places = torch.tensor(chunk, device=use.output.device)
         name = use.parameter
         if use.kind not in ("linear", "linear_t", "embedding"):
@@ -323,7 +323,7 @@ class _Measure:
         if use.kind == "embedding":
             if use.keep is not None:
                 gradient = gradient * use.keep[..., None]
-            self.weights.setdefault(name, Weight()).pieces.append(Piece(places, inputs, gradient))
+            self.weights.setdefault(name, Weight()).pieces.append(FactorPair(places, inputs, gradient))
             return
         if name not in self.sketched and (weight is None or weight.shared is None):
             gradient, inputs, compact = _compact(gradient, inputs)
@@ -344,7 +344,7 @@ class _Measure:
             for place, row in enumerate(chunk):
                 if self.rows.longest[row]:
                     weight.shared[self.rows.example[row]] = inputs[place].clone()
-        weight.pieces.append(Piece(places, gradient, None if weight.shared is not None else inputs))
+        weight.pieces.append(FactorPair(places, gradient, None if weight.shared is not None else inputs))
 
     def _sketches(self, name: str, several: bool) -> bool:
         k = self.projection
@@ -405,7 +405,7 @@ def _inputs(weight: Weight, rows: Rows) -> Tensor | None:
 
 
 def _add_direct(total: GramSum, weight: Weight, rows: Rows) -> None:
-    chunks: dict[int, list[Piece]] = {}
+    chunks: dict[int, list[FactorPair]] = {}
     for piece in weight.pieces:
         chunks.setdefault(int(piece.rows[0]), []).append(piece)
     order = torch.cat([pieces[0].rows for pieces in chunks.values()])
@@ -478,7 +478,7 @@ def _add_pairs(total: GramSum, weight: Weight, n: int) -> None:
             total.total += cross.total + cross.total.T
 
 
-def _flat(pieces: Sequence[Piece]) -> tuple[Tensor, Tensor, Tensor]:
+def _flat(pieces: Sequence[FactorPair]) -> tuple[Tensor, Tensor, Tensor]:
     """Row, left and right of every position, one after the other."""
     owner = torch.cat([piece.rows.repeat_interleave(piece.left.shape[1]) for piece in pieces])
     left = torch.cat([piece.left.flatten(0, 1) for piece in pieces])

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from lensllm.errors import InputError
 from lensllm.probes.gram import grams, not_finite
-from lensllm.probes.rows import Example, Rows, base_model, inputs_of, read_examples
+from lensllm.probes.rows import Rows, UnpaddedExample, base_model, inputs_of, read_examples
 
 Output = Literal["scalar", "token", "pseudo"]
 
@@ -182,7 +182,7 @@ def _standard_error(draws: list[NDArray[np.float64]], gram: NDArray[np.float64])
 
 
 def _rows(
-    examples: list[Example], scalar: bool, tokens: int | None, random: np.random.Generator
+    examples: list[UnpaddedExample], scalar: bool, tokens: int | None, random: np.random.Generator
 ) -> tuple[Rows, NDArray[np.int64]]:
     if scalar:
         lengths = [int(example.positions[-1]) + 1 for example in examples]

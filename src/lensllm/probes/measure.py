@@ -73,7 +73,7 @@ def measure(candidate: Candidate, examples: Sequence[Encoded]) -> Measurement:
         candidate=candidate.name,
         examples=len(examples),
         status="done",
-        zero_shot=float(curve.losses_per_byte[0]),
+        zero_shot_probe_loss=float(curve.losses_per_byte[0]),
         sizes=[int(d) for d in curve.sizes[1:]],
         losses=[float(loss) for loss in curve.losses_per_byte[1:]],
         standard_errors=[float(se * factor) for se, factor in zip(curve.standard_error, per_byte, strict=True)][1:],

@@ -21,7 +21,7 @@ class Probe:
         candidate: its name.
         examples: number of probe examples N.
         status: done or failed (with `error`); a failed probe holds no numbers.
-        zero_shot: loss of the probe examples before any training, nats a byte.
+        zero_shot_probe_loss: loss of the probe examples before any training, nats a byte.
         sizes: d of the kernel curve, ascending, without 0.
         losses: the kernel curve at these d, nats a byte.
         standard_errors: of the same, over random divisions of the probes.
@@ -43,7 +43,7 @@ class Probe:
     candidate: str
     examples: int
     status: Literal["done", "failed"]
-    zero_shot: float = NAN
+    zero_shot_probe_loss: float = NAN
     sizes: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     standard_errors: list[float] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Probe:
 
         `kernel_8` is the kernel curve at d = 8, `kernel_8_se` its standard error, `remaining_10` F(10) / F(0).
         """
-        named = {"zero_shot": self.zero_shot}
+        named = {"zero_shot_probe_loss": self.zero_shot_probe_loss}
         for d, loss, spread in zip(self.sizes, self.losses, self.standard_errors, strict=True):
             named |= {f"kernel_{d}": loss, f"kernel_{d}_se": spread}
         named |= {f"remaining_{t:g}": share for t, share in zip(self.times, self.remaining, strict=True)}

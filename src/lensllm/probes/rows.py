@@ -27,7 +27,7 @@ SEQ2SEQ_LEAST = 2  # (queries, keys) of an attention bias is then never (1, posi
 
 
 @dataclass(frozen=True)
-class Example:
+class UnpaddedExample:
     """One example without its padding.
 
     Attributes:
@@ -45,7 +45,7 @@ class Example:
     offset: int
 
 
-def read_examples(model: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -> list[Example]:
+def read_examples(model: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -> list[UnpaddedExample]:
     """Examples of batches with `input_ids`, `labels` (-100 where no loss is taken) and optionally `attention_mask`.
 
     Positions outside the attention mask are removed, so padding on either side changes nothing.
@@ -55,7 +55,7 @@ def read_examples(model: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -> 
     """
     base = base_model(model)
     device = next(model.parameters()).device
-    examples: list[Example] = []
+    examples: list[UnpaddedExample] = []
     for batch in batches:
         ids, labels = batch["input_ids"].to(device), batch["labels"].to(device)
         mask = batch.get("attention_mask")
@@ -73,13 +73,13 @@ def read_examples(model: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -> 
                 row_labels = row_labels[:length]
                 positions = (row_labels != IGNORED).nonzero()[:, 0]
                 inputs = _shifted(base, row_labels) if length else empty
-                example = Example(row_ids[row_mask], inputs, positions, row_labels[positions], 0)
+                example = UnpaddedExample(row_ids[row_mask], inputs, positions, row_labels[positions], 0)
             else:
                 if row_labels.shape != row_ids.shape:
                     raise InputError(f"{name}: {len(row_ids)} input_ids but {len(row_labels)} labels")
                 row_ids, row_labels = row_ids[row_mask], row_labels[row_mask]
                 positions = (row_labels[1:] != IGNORED).nonzero()[:, 0]
-                example = Example(empty, row_ids, positions, row_labels[1:][positions], 1)
+                example = UnpaddedExample(empty, row_ids, positions, row_labels[1:][positions], 1)
             if not len(example.positions):
                 raise InputError(f"{name} has no label to predict (all are -100): drop it or mask less")
             examples.append(example)
@@ -114,7 +114,7 @@ class Rows:
         scalar: whether a row is the mean log-probability of its example's targets; else a row is one token.
     """
 
-    examples: list[Example]
+    examples: list[UnpaddedExample]
     example: list[int]
     length: list[int]
     scalar: bool

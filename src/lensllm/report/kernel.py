@@ -72,11 +72,11 @@ def kernel_figure(made: Measurement, measured: dict[int, float]) -> go.Figure:
             row=1,
             col=3,
         )
-    figure.add_hline(y=probe.zero_shot, line_dash="dash", line_color=QUIET, row=1, col=3)
+    figure.add_hline(y=probe.zero_shot_probe_loss, line_dash="dash", line_color=QUIET, row=1, col=3)
     figure.add_annotation(
         xref="x3 domain",
         x=1,
-        y=np.log10(probe.zero_shot),
+        y=np.log10(probe.zero_shot_probe_loss),
         yref="y3",
         text="before training",
         showarrow=False,
@@ -89,7 +89,7 @@ def kernel_figure(made: Measurement, measured: dict[int, float]) -> go.Figure:
     figure.update_xaxes(title="training examples", row=1, col=3, exponentformat="none", tickformat=",")
     figure.update_yaxes(type="log", title="part of the largest", exponentformat="power", dtick=1, row=1, col=1)
     figure.update_yaxes(range=[-0.03, 1.03], row=1, col=2)
-    ends = [probe.zero_shot, *probe.losses, *(measured[d] for d in tuned)]
+    ends = [probe.zero_shot_probe_loss, *probe.losses, *(measured[d] for d in tuned)]
     margin = (max(ends) / min(ends)) ** 0.08 * 1.002
     low, high = min(ends) / margin, max(ends) * margin
     round_ones = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]

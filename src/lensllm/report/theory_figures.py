@@ -12,8 +12,8 @@ from plotly.subplots import make_subplots
 
 from lensllm.curves import Curves
 from lensllm.laws import Prior, RectifiedLaw
+from lensllm.planning.phases import Phase, local_slopes
 from lensllm.report.figures import COLOURS, FONT, QUIET
-from lensllm.theory.phases import Phase, local_slopes
 
 if TYPE_CHECKING:
     from lensllm.theory.bound import Bound, Decay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lensllm.search.policy import Decision, Policy, State, climb, within_budget
+from lensllm.search.policy import Decision, Policy, State, runs_up_to, within_budget
 from lensllm.selectors import AcceptThenStop, Selector
 
 
@@ -24,11 +24,11 @@ class AcceptThenStopPolicy(Policy):
 
     def decide(self, state: State, count: int = 1) -> Decision:
         """The lowest runs that are missing up to the last rung asked for."""
-        runs = climb(state, np.ones(len(state.losses), dtype=bool), self.rungs, count)
+        runs = runs_up_to(state, np.ones(len(state.losses), dtype=bool), self.rungs, count)
         if runs and (within := within_budget(state, runs)):
             return Decision(runs=within)
         choice = ""
-        if state.level.any():
+        if state.rungs_done.any():
             choice = self.selector.forecast(state.curves, state.rungs[-1]).best
         stopped = "the budget ends" if runs else f"every candidate climbed {min(self.rungs, state.rungs.size)} rungs"
         return Decision(stopped=stopped, choice=choice)

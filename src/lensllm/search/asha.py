@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lensllm.search.policy import Decision, Policy, State, climb, lowest, within_budget
+from lensllm.search.policy import Decision, Policy, State, best_measured, runs_up_to, within_budget
 
 
 class Asha(Policy):
@@ -29,14 +29,14 @@ class Asha(Policy):
         names = state.curves.candidates
         runs: list[str] = []
         for rung in range(state.rungs.size - 1, min(self.start, state.rungs.size) - 1, -1):
-            reached = np.flatnonzero(state.level >= rung)
+            reached = np.flatnonzero(state.rungs_done >= rung)
             best = reached[np.argsort(state.losses[reached, rung - 1], kind="stable")]
             promoted = best[: int(reached.size / self.reduction)]
-            runs += [names[i] for i in promoted if state.level[i] == rung and state.open[i]]
-        starting = state.level < min(self.start, state.rungs.size)
-        begun = starting & (state.level > 0)
-        runs += climb(state, begun, self.start, count) + climb(state, starting & ~begun, self.start, count)
+            runs += [names[i] for i in promoted if state.rungs_done[i] == rung and state.open[i]]
+        starting = state.rungs_done < min(self.start, state.rungs.size)
+        begun = starting & (state.rungs_done > 0)
+        runs += runs_up_to(state, begun, self.start, count) + runs_up_to(state, starting & ~begun, self.start, count)
         if not runs:
-            return Decision(stopped="nobody is left to promote", choice=lowest(state))
+            return Decision(stopped="nobody is left to promote", choice=best_measured(state))
         within = within_budget(state, tuple(runs[:count]))
-        return Decision(runs=within, stopped="" if within else "the budget ends", choice=lowest(state))
+        return Decision(runs=within, stopped="" if within else "the budget ends", choice=best_measured(state))

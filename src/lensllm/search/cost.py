@@ -11,8 +11,8 @@ from lensllm.curves import Floats
 from lensllm.errors import InputError
 from lensllm.probes.record import EXAMPLES
 from lensllm.tasks import Task
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
 BACKWARD = 2.0
 """A backward pass costs about two forward passes: one product for the inputs' gradient, one for the weights'."""
@@ -24,39 +24,41 @@ DEFAULT_PART = 0.1
 SECONDS_AN_HOUR = 3600.0
 
 
-def run_flops(zero_shot: Run, examples: int, task: Task, protocol: Protocol, *, first: bool) -> float:
+def run_flops(zero_shot: Run, examples: int, task: Task, training_config: TrainingConfig, *, first: bool) -> float:
     """FLOPs that a run will take, from those that measuring the same model before any training took.
 
     (1 + 2) 1.07 f D epochs for training, f for each evaluated example, where f is the model's forward pass over an
     average example; the first rung trains and validates once a learning rate. With f = 2 N tokens this is the 6 N D of
     Kaplan et al. 2020 a training token.
     """
-    tested = len(task.test[: protocol.max_test_examples])
+    tested = len(task.test[: training_config.max_test_examples])
     forward = zero_shot.test_flops / tested
-    trials = len(protocol.learning_rate_trials) if first else 1
-    training = (1 + BACKWARD) * PADDING * forward * examples * protocol.num_train_epochs * trials
-    validation = forward * len(task.validation[: protocol.max_validation_examples]) * (trials if trials > 1 else 0)
+    trials = len(training_config.learning_rate_trials) if first else 1
+    training = (1 + BACKWARD) * PADDING * forward * examples * training_config.num_train_epochs * trials
+    validation = (
+        forward * len(task.validation[: training_config.max_validation_examples]) * (trials if trials > 1 else 0)
+    )
     return training + validation + forward * tested
 
 
-def everything_flops(zero_shots: Sequence[Run], task: Task, protocol: Protocol) -> float:
+def everything_flops(zero_shots: Sequence[Run], task: Task, training_config: TrainingConfig) -> float:
     """FLOPs of fine-tuning every candidate once on all the data, at a learning rate already known."""
-    return sum(run_flops(run, len(task.train), task, protocol, first=False) for run in zero_shots)
+    return sum(run_flops(run, len(task.train), task, training_config, first=False) for run in zero_shots)
 
 
-def run_costs(zero_shots: Sequence[Run], rungs: Sequence[int], task: Task, protocol: Protocol) -> Floats:
+def run_costs(zero_shots: Sequence[Run], rungs: Sequence[int], task: Task, training_config: TrainingConfig) -> Floats:
     """FLOPs of every run of every candidate, shape (K, R); the learning rate is chosen at the first rung."""
     return np.array(
-        [[run_flops(run, size, task, protocol, first=size == rungs[0]) for size in rungs] for run in zero_shots]
+        [[run_flops(run, size, task, training_config, first=size == rungs[0]) for size in rungs] for run in zero_shots]
     )
 
 
-def completion_bytes(task: Task, protocol: Protocol) -> int:
+def completion_bytes(task: Task, training_config: TrainingConfig) -> int:
     """Bytes of the completions of all test examples that a run measures."""
-    return sum(len(example.completion.encode()) for example in task.test[: protocol.max_test_examples])
+    return sum(len(example.completion.encode()) for example in task.test[: training_config.max_test_examples])
 
 
-def probe_flops(zero_shot: Run, vocabulary: int, task: Task, protocol: Protocol) -> float:
+def probe_flops(zero_shot: Run, vocabulary: int, task: Task, training_config: TrainingConfig) -> float:
     """FLOPs that probing a candidate will take (`lensllm.probes.measure`), from the same measurement of it as it came.
 
     The kernel of n = N min(8, completion tokens of an average example) rows, from N examples, takes 2 f (n + N) for a
@@ -67,9 +69,9 @@ def probe_flops(zero_shot: Run, vocabulary: int, task: Task, protocol: Protocol)
     from lensllm.probes.flops import spectrum_flops
     from lensllm.probes.measure import SUBSETS, TOKENS
 
-    tested = len(task.test[: protocol.max_test_examples])
+    tested = len(task.test[: training_config.max_test_examples])
     examples = probe_examples(task)
-    tokens = completion_bytes(task, protocol) * zero_shot.nats_per_byte / zero_shot.nats_per_token
+    tokens = completion_bytes(task, training_config) * zero_shot.nats_per_byte / zero_shot.nats_per_token
     rows = examples * min(TOKENS, tokens / tested)
     passes = 2 * zero_shot.test_flops / tested * (rows + examples)
     descent = 4 / 3 * PROBE_STEPS * SUBSETS * 2 * vocabulary * (rows / 2) ** 2
@@ -124,7 +126,7 @@ class Budget:
             return self.hours * SECONDS_AN_HOUR
         return self.flops if self.flops is not None else (self.part or 0.0) * everything
 
-    def said(self, amount: float, everything: float) -> str:
+    def format(self, amount: float, everything: float) -> str:
         """An amount in the unit the budget was given in."""
         if self.hours is not None:
             return f"{amount / SECONDS_AN_HOUR:.3g} hours"

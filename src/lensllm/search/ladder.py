@@ -35,7 +35,7 @@ class Ladder:
     Args:
         candidates: to measure.
         task: to measure them on.
-        protocol: of every run.
+        training_config: of every run.
         sizes: rungs asked for.
 
     Raises:
@@ -67,11 +67,15 @@ class Ladder:
         if job.examples == 0:
             self._zero_shots.append(run)
             return self._first_rung() if len(self._zero_shots) == len(self.candidates) else []
-        learning_rate, to_beat = job.learning_rate, job.to_beat
+        learning_rate, previous_validation_loss = job.learning_rate, job.previous_validation_loss
         if run.status == "done":
-            learning_rate, to_beat = run.learning_rate, run.validation
+            learning_rate, previous_validation_loss = run.learning_rate, run.validation
         larger = [size for size in self.sizes if size > job.examples]
-        return [Job(job.candidate, larger[0], learning_rate, to_beat)] if larger and learning_rate is not None else []
+        return (
+            [Job(job.candidate, larger[0], learning_rate, previous_validation_loss)]
+            if larger and learning_rate is not None
+            else []
+        )
 
     def _first_rung(self) -> list[Job]:
         usable = {run.candidate: run for run in self._zero_shots if run.status == "done"}

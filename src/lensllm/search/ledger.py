@@ -106,9 +106,9 @@ class Ledger:
         if least > amount:
             probes = "the probe and " if self.probe_flops.any() else ""
             raise InputError(
-                f"a budget of {self.budget.said(amount, everything)} does not reach {probes}two sizes of every "
-                f"candidate: the smallest that does is {self.budget.said(least * 1.001, everything)} and buys {probes}"
-                f"the sizes {' and '.join(map(str, rungs))} of {len(self.candidates)} candidates"
+                f"a budget of {self.budget.format(amount, everything)} does not reach {probes}two sizes of every "
+                f"candidate: the smallest that does is {self.budget.format(least * 1.001, everything)} and buys "
+                f"{probes}the sizes {' and '.join(map(str, rungs))} of {len(self.candidates)} candidates"
             )
 
     @property

@@ -165,12 +165,14 @@ class Search:
         usable = {run.candidate: run for run in runs if run.status == "done"}
         if not usable:
             raise InputError(f"no candidate could be measured; {runs[0].candidate}: {runs[0].error}")
-        record, task, protocol = self._record, self._setting.task, self._setting.protocol
+        record, task, training_config = self._record, self._setting.task, self._setting.training_config
         record.candidates = list(usable)
-        record.flops = run_costs(list(usable.values()), record.rungs, task, protocol).tolist()
+        record.flops = run_costs(list(usable.values()), record.rungs, task, training_config).tolist()
         if self._kernel:
             vocabularies = {candidate.name: candidate.vocabulary for candidate in self.candidates}
-            record.probe_flops = [probe_flops(run, vocabularies[name], task, protocol) for name, run in usable.items()]
+            record.probe_flops = [
+                probe_flops(run, vocabularies[name], task, training_config) for name, run in usable.items()
+            ]
         return record.ledger()
 
     def _probes(self) -> list[Job | ProbeJob]:

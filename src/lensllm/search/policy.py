@@ -55,13 +55,13 @@ class State:
         return self.curves.losses[:, self.curves.sizes > 0]
 
     @cached_property
-    def untouched(self) -> Floats:
+    def zero_shot(self) -> Floats:
         """Loss of each candidate as it came, NaN where not measured, shape (K,)."""
         first = self.curves.sizes[:1] == 0
         return self.curves.losses[:, 0] if first.any() else np.full(len(self.losses), np.nan)
 
     @cached_property
-    def level(self) -> NDArray[np.int_]:
+    def rungs_done(self) -> NDArray[np.int_]:
         """Number of rungs that each candidate has climbed, shape (K,)."""
         seen = np.isfinite(self.losses)
         return np.where(seen.any(axis=1), seen.shape[1] - seen[:, ::-1].argmax(axis=1), 0)
@@ -69,12 +69,12 @@ class State:
     @cached_property
     def open(self) -> NDArray[np.bool_]:
         """Candidates that can still be run, shape (K,)."""
-        return ~self.closed & (self.level < self.rungs.size)  # type: ignore[operator]
+        return ~self.closed & (self.rungs_done < self.rungs.size)  # type: ignore[operator]
 
     @cached_property
     def next_cost(self) -> Floats:
         """Cost of the next run of each candidate, infinite where there is none, shape (K,)."""
-        rows, at = np.arange(len(self.losses)), np.minimum(self.level, self.rungs.size - 1)
+        rows, at = np.arange(len(self.losses)), np.minimum(self.rungs_done, self.rungs.size - 1)
         return np.where(self.open, self.costs[rows, at], np.inf)
 
 
@@ -115,10 +115,10 @@ class Policy(ABC):
         """
 
 
-def climb(state: State, wanted: NDArray[np.bool_], rungs: int, count: int) -> tuple[str, ...]:
+def runs_up_to(state: State, wanted: NDArray[np.bool_], rungs: int, count: int) -> tuple[str, ...]:
     """Up to `count` of the wanted candidates that have not climbed so many rungs, the lowest first."""
-    below = np.flatnonzero(wanted & state.open & (state.level < rungs))
-    order = below[np.argsort(state.level[below], kind="stable")]
+    below = np.flatnonzero(wanted & state.open & (state.rungs_done < rungs))
+    order = below[np.argsort(state.rungs_done[below], kind="stable")]
     return tuple(state.curves.candidates[i] for i in order[:count])
 
 
@@ -129,10 +129,10 @@ def within_budget(state: State, runs: tuple[str, ...]) -> tuple[str, ...]:
     return runs[: int(np.searchsorted(costs, (state.budget - state.spent) * (1 + 1e-12), side="right"))]
 
 
-def lowest(state: State, among: NDArray[np.bool_] | None = None) -> str:
+def best_measured(state: State, among: NDArray[np.bool_] | None = None) -> str:
     """The candidate measured at the largest size, the lowest loss there; empty if nothing was measured."""
-    level = np.where(among, state.level, 0) if among is not None else state.level
-    if not level.any():
+    rungs_done = np.where(among, state.rungs_done, 0) if among is not None else state.rungs_done
+    if not rungs_done.any():
         return ""
-    last = state.losses[np.arange(level.size), np.maximum(level - 1, 0)]
-    return state.curves.candidates[int(np.lexsort((last, -level))[0])]
+    last = state.losses[np.arange(rungs_done.size), np.maximum(rungs_done - 1, 0)]
+    return state.curves.candidates[int(np.lexsort((last, -rungs_done))[0])]

@@ -10,9 +10,9 @@ from scipy.special import ndtr
 
 from lensllm.curves import Floats
 from lensllm.forecast import NOT_TUNED
-from lensllm.search.policy import Decision, Policy, State, climb, within_budget
-from lensllm.selectors import LensLLM
-from lensllm.selectors.lensllm import READING_SD
+from lensllm.search.policy import Decision, Policy, State, runs_up_to, within_budget
+from lensllm.selectors import GrowingSlopes
+from lensllm.selectors.growing_slopes import READING_SD
 
 LEAST_RUNGS = 3
 """A law and a hindcast need three points."""
@@ -73,24 +73,24 @@ class ExpectedRegret(Policy):
         p_best: float = 0.95,
         regret: float = 0.0,
         start_part: float = START_PART,
-        selector: LensLLM | None = None,
+        selector: GrowingSlopes | None = None,
         no_chance: float = NO_CHANCE,
         seed: int = 0,
     ) -> None:
         self.p_best = p_best
         self.regret = regret
         self.start_part = start_part
-        self.selector = selector or LensLLM()
+        self.selector = selector or GrowingSlopes()
         self.no_chance = no_chance
         self.seed = seed
         self._normals: dict[int, Floats] = {}
 
     def decide(self, state: State, count: int = 1) -> Decision:
         """The runs of most value a unit of cost; first the cheap ladder."""
-        if runs := climb(state, np.ones(len(state.losses), dtype=bool), self.start_rungs(state), count):
+        if runs := runs_up_to(state, np.ones(len(state.losses), dtype=bool), self.start_rungs(state), count):
             within = within_budget(state, runs)
             return Decision(runs=within) if within else self._concluded(state, "the budget ends in the first rungs")
-        if not state.level.any():
+        if not state.rungs_done.any():
             return Decision(stopped="no candidate could be measured")
         belief = self.believe(state)
         now, chances = self._judge(state, belief)
@@ -113,7 +113,7 @@ class ExpectedRegret(Policy):
         """
         ladder = np.cumsum(state.costs.sum(axis=0))
         paid = int((ladder <= self.start_part * state.costs[:, -1].sum()).sum())
-        climbed = np.arange(state.rungs.size) < state.level[:, None]
+        climbed = np.arange(state.rungs.size) < state.rungs_done[:, None]
         beside = max(state.spent - float(state.costs[climbed].sum()), 0.0)
         three = ladder[min(LEAST_RUNGS, ladder.size) - 1] + beside
         least = LEAST_RUNGS if three <= state.budget * ROUNDING else LEAST_RUNGS - 1
@@ -125,7 +125,7 @@ class ExpectedRegret(Policy):
         Nothing is believed of a candidate that was never fine-tuned, though its kernel may forecast it.
         """
         parts = self.selector.parts(state.curves, state.rungs[-1])
-        mean = np.where(state.level > 0, parts.mean, np.nan)
+        mean = np.where(state.rungs_done > 0, parts.mean, np.nan)
         past, own = parts.hindcast, self.selector.own
         rivals = max(int(np.isfinite(mean).sum()), 1)
         drawn = own.draw(past.own, past.origins * (1 - 1 / rivals), DRAWS, np.random.default_rng(self.seed))[:, 0]
@@ -143,12 +143,12 @@ class ExpectedRegret(Policy):
             likely = np.argsort((mean[near] - mean[best]) / (sd[near] + sd[best]), kind="stable")[:MOST_DRAWN]
             near = np.union1d(near[likely], best)
         samples = mean[near] + sd[near] * belief.scale[:, None] * self._draws(near)
-        untouched = np.log(state.untouched)
-        if np.isfinite(untouched).any():
-            first = int(np.nanargmin(untouched))
+        zero_shot = np.log(state.zero_shot)
+        if np.isfinite(zero_shot).any():
+            first = int(np.nanargmin(zero_shot))
             names.append(names[first] + NOT_TUNED)
-            samples = np.column_stack([samples, np.full(DRAWS, untouched[first])])
-            best = len(names) - 1 if untouched[first] < mean[best] else best
+            samples = np.column_stack([samples, np.full(DRAWS, zero_shot[first])])
+            best = len(names) - 1 if zero_shot[first] < mean[best] else best
         least = samples.min(axis=1, keepdims=True)
         wins = (samples == least).mean(axis=0)
         chances[near] = wins[: near.size]
@@ -162,29 +162,31 @@ class ExpectedRegret(Policy):
     def _value(self, state: State, belief: Belief) -> Floats:
         """Log of the largest expected reduction of regret a unit of cost by up to four more rungs, shape (K,)."""
         mean = np.where(np.isfinite(belief.mean), belief.mean, np.inf)
-        floor = np.log(np.nanmin(np.append(state.untouched, np.inf)))
+        floor = np.log(np.nanmin(np.append(state.zero_shot, np.inf)))
         first, second = np.partition(np.append(mean, [floor, np.inf]), 1)[:2]
         gap = np.minimum(np.abs(mean - np.where(mean == first, second, first)), FAR)
-        x, level, last = np.log2(state.rungs), state.level, state.rungs.size
+        x, rungs_done, last = np.log2(state.rungs), state.rungs_done, state.rungs.size
         exponent = self.selector.own.exponent
-        ahead = np.where(level > 0, x[-1] - x[np.maximum(level - 1, 0)], np.inf)
+        ahead = np.where(rungs_done > 0, x[-1] - x[np.maximum(rungs_done - 1, 0)], np.inf)
         size = np.sqrt(np.maximum(belief.sd**2 - READING_SD**2, 0)) / np.maximum(ahead, 1e-9) ** exponent
         total = np.column_stack([np.zeros(len(mean)), np.cumsum(state.costs, axis=1)])
         rows = np.arange(len(mean))
         best = np.full(len(mean), -np.inf)
         for steps in range(1, LOOK_AHEAD + 1):
-            to = np.minimum(level + steps, last)
+            to = np.minimum(rungs_done + steps, last)
             left = np.where(to < last, _own_sd(size, x[-1] - x[np.maximum(to - 1, 0)], exponent), 0.0)
             gained = np.sqrt(np.maximum(belief.sd**2 - left**2, 1e-18))
             z = gap / gained
             value = gained * np.maximum(np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) - z * ndtr(-z), 1e-300)
-            cost = np.where(to > level, total[rows, to] - total[rows, level], np.inf)
+            cost = np.where(to > rungs_done, total[rows, to] - total[rows, rungs_done], np.inf)
             best = np.maximum(best, np.log(value) - np.log(cost))
         return best
 
     def _concluded(self, state: State, reason: str) -> Decision:
         return (
-            _stopped(self._judge(state, self.believe(state))[0], reason) if state.level.any() else Decision((), reason)
+            _stopped(self._judge(state, self.believe(state))[0], reason)
+            if state.rungs_done.any()
+            else Decision((), reason)
         )
 
     def _draws(self, which: NDArray[np.int_]) -> Floats:

@@ -53,10 +53,10 @@ def replay(
             "leave out candidates or sizes so that every candidate is measured at every size"
         )
     tuned = curves.sizes > 0
-    level = np.zeros(len(curves.candidates), dtype=int)
+    rungs_done = np.zeros(len(curves.candidates), dtype=int)
     spent, steps = 0.0, []
     while True:
-        seen = ~tuned | (np.cumsum(tuned) <= level[:, None])
+        seen = ~tuned | (np.cumsum(tuned) <= rungs_done[:, None])
         known = curves.showing(seen)
         decision = policy.decide(State(known, costs, spent, budget), count)
         steps.append(Step(spent, decision))
@@ -64,5 +64,5 @@ def replay(
             return steps
         for name in decision.runs:
             row = curves.candidates.index(name)
-            spent += costs[row, level[row]]
-            level[row] += 1
+            spent += costs[row, rungs_done[row]]
+            rungs_done[row] += 1

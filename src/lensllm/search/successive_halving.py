@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensllm.curves import Floats
-from lensllm.search.policy import Decision, Policy, State, climb, lowest, within_budget
+from lensllm.search.policy import Decision, Policy, State, best_measured, runs_up_to, within_budget
 from lensllm.selectors import Selector
 
 
@@ -31,12 +31,12 @@ class SuccessiveHalving(Policy):
         alive = np.ones(len(state.losses), dtype=bool)
         dropped: tuple[str, ...] = ()
         for rung in range(min(self.start, state.rungs.size), state.rungs.size + 1):
-            runs = climb(state, alive, rung, count)
+            runs = runs_up_to(state, alive, rung, count)
             if runs:
                 within = within_budget(state, runs)
                 stopped = "" if within else "the budget ends"
                 return Decision(runs=within, stopped=stopped, choice=self._best(state, alive), dropped=dropped)
-            alive &= state.level >= rung
+            alive &= state.rungs_done >= rung
             if rung == state.rungs.size or alive.sum() <= 1:
                 break
             kept = max(1, int(np.ceil(self.keep * alive.sum() - 1e-9)))
@@ -55,7 +55,7 @@ class SuccessiveHalving(Policy):
         return self.selector.forecast(state.curves.up_to(state.rungs[rung - 1]), state.rungs[-1]).mean
 
     def _best(self, state: State, alive: NDArray[np.bool_]) -> str:
-        if self.selector is None or not state.level[alive].any():
-            return lowest(state, alive)
+        if self.selector is None or not state.rungs_done[alive].any():
+            return best_measured(state, alive)
         forecast = self.selector.forecast(state.curves, state.rungs[-1])
         return next(name for name in forecast.ranking if alive[forecast.candidates.index(name)])

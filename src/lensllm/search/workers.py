@@ -22,8 +22,8 @@ from lensllm.probes.record import PROBE_VERSION, Probe
 from lensllm.store import Store
 from lensllm.store.store import Kind
 from lensllm.tasks import Task
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
 TRAINING_VERSION = 2
 """Raised whenever a change of the code changes what a run measures, so that old records are not mistaken for new."""
@@ -37,13 +37,13 @@ class Job:
         candidate: to be fine-tuned.
         examples: on so many; 0 to be measured as it came.
         learning_rate: its peak; None if it is to be chosen.
-        to_beat: validation loss of the rung before, which a larger one should come below.
+        previous_validation_loss: validation loss of the rung before, which a larger one should come below.
     """
 
     candidate: Candidate
     examples: int
     learning_rate: float | None = None
-    to_beat: float | None = None
+    previous_validation_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,19 @@ class Setting:
     """What all jobs of a selection share."""
 
     task: Task
-    protocol: Protocol
+    training_config: TrainingConfig
     folder: Path
 
     def key(self, job: Job | ProbeJob) -> str:
         """SHA-256 of everything that changes the result of a job."""
         if isinstance(job, ProbeJob):
             parts: list[Any] = ["probe", PROBE_VERSION, self.task.fingerprint, job.candidate.fingerprint]
-            parts += [self.protocol.subset_seed, self.protocol.max_length, job.examples]
+            parts += [self.training_config.subset_seed, self.training_config.max_length, job.examples]
             return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        parts = [TRAINING_VERSION, self.task.fingerprint, job.candidate.fingerprint, asdict(self.protocol)]
-        return hashlib.sha256(json.dumps([*parts, job.examples, job.learning_rate, job.to_beat]).encode()).hexdigest()
+        parts = [TRAINING_VERSION, self.task.fingerprint, job.candidate.fingerprint, asdict(self.training_config)]
+        return hashlib.sha256(
+            json.dumps([*parts, job.examples, job.learning_rate, job.previous_validation_loss]).encode()
+        ).hexdigest()
 
 
 def run_all(
@@ -198,17 +200,19 @@ def one_quiet_thread() -> None:
 def _serve(pipe: Connection, setting: Setting) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from lensllm.tuning.fine_tune import Bench
+    from lensllm.tuning.fine_tune import EncodedTask
 
     one_quiet_thread()
     store = Store(setting.folder)
-    benches: dict[str, Bench] = {}
+    benches: dict[str, EncodedTask] = {}
     with suppress(EOFError, BrokenPipeError):
         while True:
             job, key = pipe.recv()
-            bench = benches.setdefault(job.candidate.name, Bench(job.candidate, setting.task, setting.protocol))
+            encoded = benches.setdefault(
+                job.candidate.name, EncodedTask(job.candidate, setting.task, setting.training_config)
+            )
             kind: Kind = "probes" if isinstance(job, ProbeJob) else "runs"
-            make = partial(_make, bench, job)
+            make = partial(_make, encoded, job)
             try:
                 outcome: Run | Probe | InputError = store.once(
                     key, setting.task.name, job.candidate.name, job.examples, make, kind
@@ -218,19 +222,19 @@ def _serve(pipe: Connection, setting: Setting) -> None:
             pipe.send(outcome)
 
 
-def _make(bench: Any, job: Job | ProbeJob) -> Run | Probe:
+def _make(encoded: Any, job: Job | ProbeJob) -> Run | Probe:
     """The record; what goes wrong is its content and not the end of the others, but for examples that do not fit."""
     from lensllm.probes.measure import measure
     from lensllm.tuning.fine_tune import fine_tune
 
     if isinstance(job, ProbeJob):
-        examples = bench.probe_examples(job.examples)
+        examples = encoded.probe_examples(job.examples)
     else:
-        bench.encode()
+        encoded.encode()
     try:
         if isinstance(job, ProbeJob):
             return measure(job.candidate, examples).probe
-        return fine_tune(bench, job.examples, job.learning_rate, job.to_beat)
+        return fine_tune(encoded, job.examples, job.learning_rate, job.previous_validation_loss)
     except InputError as error:
         return _failed(job, str(error))
     except Exception as error:

@@ -2,10 +2,10 @@
 
 from lensllm.selectors.accept_then_stop import AcceptThenStop
 from lensllm.selectors.base import Selector, forecast_path
+from lensllm.selectors.growing_slopes import GrowingSlopes
+from lensllm.selectors.growing_slopes_kernel import GrowingSlopesKernel, default_selector
 from lensllm.selectors.kernel_only import KernelOnly
 from lensllm.selectors.kernel_prior import KernelPrior
-from lensllm.selectors.lensllm import LensLLM
-from lensllm.selectors.lensllm_kernel import LensLLMKernel, default_selector
 from lensllm.selectors.log_me import LogMe
 from lensllm.selectors.model_size import ModelSize
 from lensllm.selectors.nlp_metrics import NlpMetrics
@@ -17,10 +17,10 @@ from lensllm.selectors.zero_shot import ZeroShot
 
 __all__ = [
     "AcceptThenStop",
+    "GrowingSlopes",
+    "GrowingSlopesKernel",
     "KernelOnly",
     "KernelPrior",
-    "LensLLM",
-    "LensLLMKernel",
     "LogMe",
     "ModelSize",
     "NlpMetrics",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lensllm.curves import Floats
-from lensllm.selectors.slopes import STEEPEST, LogCurves, Slopes, newest, unsettled
+from lensllm.selectors.slopes import STEEPEST, LogCurves, Slopes, learning_format, newest
 
 JUMP_BELIEVED = 0.5
 GROWTH = 0.25
@@ -86,15 +86,15 @@ def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floa
     The slope is the shared one at the candidate's level plus what the candidate's own recent slope has beyond it, as
     far as that is expected to last (`Slopes.persistence`). Half of a jump at the last point that the clipping does not
     believe is taken back: one point cannot tell a reading error from a change of level. A candidate whose last fall was
-    too steep to be settled goes on falling as fast; where it ends is for `no_further_than_the_pool` to say. Within what
+    too steep to be settled goes on falling as fast; where it ends is for `floor_at_pool_median` to say. Within what
     was measured, the points are joined by straight lines.
     """
     shape, x = (len(curves.y), *np.shape(x)), np.atleast_1d(np.asarray(x, dtype=float))
     if not curves.x.size:
         return np.full(shape, np.nan)
     raw = curves.slopes
-    settled = raw.settled()
-    slopes = settled.clipped()
+    after_format_learning = raw.after_format_learning()
+    slopes = after_format_learning.clipped()
     x_last, y_last = (v[:, None] for v in curves.last)
     growth = Growth.fit(curves, slopes, lag_weight)
     level = np.where(np.isfinite(y_last), curves.start_levels[:, -1:], 0.0)
@@ -103,20 +103,20 @@ def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floa
     beyond = slopes.persistence[:, None] * (own - growth.slope(own_at, level))
     slope = growth.slope(half_way, level) + np.where(slopes.any[:, None], beyond, 0.0)
     slope = np.where((raw.any & ~slopes.any)[:, None], newest(raw.value)[:, None], slope)
-    forecast = y_last + (1 - JUMP_BELIEVED) * _jump(settled, slopes)[:, None] - (x - x_last) * slope
+    forecast = y_last + (1 - JUMP_BELIEVED) * _jump(after_format_learning, slopes)[:, None] - (x - x_last) * slope
     for row, column in zip(*np.nonzero(x <= x_last), strict=True):
         seen = np.isfinite(curves.y[row])
         forecast[row, column] = np.interp(x[column], curves.x[seen], curves.y[row, seen])
     return np.clip(forecast, y_last - FURTHEST, y_last + FURTHEST).reshape(shape)
 
 
-def no_further_than_the_pool(forecast: Floats, curves: LogCurves, x: Floats) -> Floats:
+def floor_at_pool_median(forecast: Floats, curves: LogCurves, x: Floats) -> Floats:
     """Log losses at each x, shape (K, len(x)), those of unsettled candidates not below the median of the settled.
 
     A model that has just learned the form of a task ends where those end that knew it, as far as can be told. Those
     held at the same loss keep the order of their last ones.
     """
-    learning = unsettled(curves)
+    learning = learning_format(curves)
     known = ~learning & np.isfinite(forecast).all(axis=1)
     if not known.any():
         return forecast

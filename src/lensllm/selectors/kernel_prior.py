@@ -11,8 +11,8 @@ from lensllm.curves import Curves, Floats
 from lensllm.errors import InputError
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors.fitted_laws import FittedLaws
+from lensllm.selectors.growing_slopes import GrowingSlopes, Parts
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
-from lensllm.selectors.lensllm import LensLLM, Parts
 
 FEATURES = ("decay", "size", "trace", "effective_rank", "fall")
 RIDGE = 0.3
@@ -55,7 +55,7 @@ class Relation:
         return Prior(log_f=log_f, log_beta=log_beta, least_points=1)
 
 
-class KernelPrior(LensLLM):
+class KernelPrior(GrowingSlopes):
     """The default forecast, its law fitted with a prior of each candidate's own, and so from one point on.
 
     The law is L(D) = B / (F + D^beta) + E (Zeng et al. 2025, equation 10, F fitted). The prior means of log F and log
@@ -66,7 +66,7 @@ class KernelPrior(LensLLM):
 
     Args:
         relation: learned over candidates and tasks (`learn`).
-        **options: of `LensLLM`.
+        **options: of `GrowingSlopes`.
 
     Raises:
         InputError: if the curves lack a feature.
@@ -91,13 +91,13 @@ def kernel_features(curves: Curves) -> Floats:
         InputError: if a column is missing.
     """
     table, sizes = curves.features, kernel_sizes(curves)
-    needed = ("decay", "trace", "effective_rank", "zero_shot", "size")
+    needed = ("decay", "trace", "effective_rank", "zero_shot_probe_loss", "size")
     missing = [name for name in needed if name not in table] + ([] if sizes else [f"{PREFIX}32"])
     if missing:
         raise InputError(f"kernel_prior needs the kernel of each candidate: add a column {missing[0]!r}")
     with np.errstate(divide="ignore", invalid="ignore"):
         values = {name: np.log(table[name].to_numpy(float)) for name in needed[1:]}
-        values["fall"] = values["zero_shot"] - np.log(table[f"{PREFIX}{sizes[-1]}"].to_numpy(float))
+        values["fall"] = values["zero_shot_probe_loss"] - np.log(table[f"{PREFIX}{sizes[-1]}"].to_numpy(float))
     values["decay"] = table["decay"].to_numpy(float)
     return np.stack([_standardised(values[name]) for name in FEATURES], axis=1)
 

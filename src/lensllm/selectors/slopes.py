@@ -86,7 +86,7 @@ class Slopes:
         at = np.where(known, (x_after + x_before) / 2, np.nan)
         return cls(value, at, width, _gained(curves.y, np.where(known, newest, -1), value, width))
 
-    def settled(self) -> Slopes:
+    def after_format_learning(self) -> Slopes:
         """Without the falls by which a candidate learned the form of the task, and all before them: NaN.
 
         Such is a fall that gains more than 0.2 a doubling (D^-0.29) on the best of the pool: the candidate learns what
@@ -188,13 +188,13 @@ def levels(y: Floats) -> tuple[Floats, Floats]:
     return column, y - column
 
 
-def unsettled(curves: LogCurves) -> NDArray[np.bool_]:
+def learning_format(curves: LogCurves) -> NDArray[np.bool_]:
     """Which candidates have been learning the form of the task within the last 2.5 doublings measured, shape (K,).
 
     2.5 are three steps of a ladder of doublings, with room for uneven ones.
     """
     slopes = curves.slopes
-    return slopes.any & (slopes.settled().doublings < np.minimum(slopes.doublings, SETTLED))
+    return slopes.any & (slopes.after_format_learning().doublings < np.minimum(slopes.doublings, SETTLED))
 
 
 def newest(values: Floats) -> Floats:

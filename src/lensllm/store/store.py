@@ -16,7 +16,7 @@ import psutil
 
 from lensllm.errors import InputError
 from lensllm.probes.record import Probe
-from lensllm.tuning.run import Run, Trial
+from lensllm.tuning.run import LearningRateTrial, Run
 
 Kind = Literal["runs", "probes"]
 """Names of the two tables."""
@@ -167,7 +167,7 @@ class Store:
     def _run(self, key: str, record: str) -> Run:
         with self._reading(key):
             fields = json.loads(record)
-            return Run(**{**fields, "trials": [Trial(**trial) for trial in fields["trials"]]})
+            return Run(**{**fields, "trials": [LearningRateTrial(**trial) for trial in fields["trials"]]})
 
     def _probe(self, key: str, record: str) -> Probe:
         with self._reading(key):

@@ -39,10 +39,10 @@ from lensllm.errors import InputError
 from lensllm.tasks import Task
 from lensllm.tasks.encode import Encoded, collate
 from lensllm.theory.curvature import MAX_STEPS, RELATIVE, LayerHessian, Per, flatten, layers, positive_part
-from lensllm.tuning.fine_tune import Bench, fine_tune
+from lensllm.tuning.fine_tune import EncodedTask, fine_tune
 from lensllm.tuning.loss import token_nats
-from lensllm.tuning.protocol import Protocol
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
 DELTA = 0.01
 CURVATURE_EXAMPLES = 8
@@ -300,7 +300,7 @@ def bounds_of_ladder(
     candidate: Candidate,
     task: Task,
     sizes: Sequence[int],
-    protocol: Protocol,
+    training_config: TrainingConfig,
     progress: Callable[[Run, Bound | None], None] = lambda run, found: None,
     **options: Any,
 ) -> list[Bound]:
@@ -310,7 +310,7 @@ def bounds_of_ladder(
         candidate: the model.
         task: its examples.
         sizes: numbers of training examples; the learning rate is chosen at the first.
-        protocol: of the training.
+        training_config: of the training.
         progress: called with every run and its bound, None if the run diverged.
         options: of `bound`.
 
@@ -320,20 +320,20 @@ def bounds_of_ladder(
     for size in sizes:
         if not 1 <= size <= len(task.train):
             raise InputError(f"size {size} is outside 1 to {len(task.train)}, the task's training examples")
-    bench = Bench(candidate, task, protocol)
-    bench.encode()
+    encoded = EncodedTask(candidate, task, training_config)
+    encoded.encode()
     pretrained = {name: p.detach() for name, p in load_model(candidate).named_parameters()}
-    learning_rate, to_beat = None, None
+    learning_rate, previous_validation_loss = None, None
     found = []
     for size in sorted(set(sizes)):
         kept: list[PreTrainedModel] = []
-        run = fine_tune(bench, size, learning_rate, to_beat, keep=kept.append)
+        run = fine_tune(encoded, size, learning_rate, previous_validation_loss, keep=kept.append)
         if not kept:
             progress(run, None)
             continue
-        learning_rate, to_beat = run.learning_rate, run.validation
+        learning_rate, previous_validation_loss = run.learning_rate, run.validation
         kept[0].set_attn_implementation("eager")
-        train, test = bench.split("train")[:size], bench.split("test")
+        train, test = encoded.split("train")[:size], encoded.split("test")
         found.append(bound(candidate.name, pretrained, kept[0], train, test, **options))
         progress(run, found[-1])
     return found

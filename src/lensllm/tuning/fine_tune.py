@@ -19,18 +19,18 @@ from lensllm.tasks import Example, Task
 from lensllm.tasks.encode import Encoded, encode
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.loss import Evaluation, evaluate
-from lensllm.tuning.protocol import Protocol
-from lensllm.tuning.run import Run, Trial
+from lensllm.tuning.run import LearningRateTrial, Run
 from lensllm.tuning.trainer import CompletionTrainer, Diverged
+from lensllm.tuning.training_config import TrainingConfig
 
 
 @dataclass
-class Bench:
+class EncodedTask:
     """A candidate beside a task: everything is tokenised once and kept for all the candidate's runs."""
 
     candidate: Candidate
     task: Task
-    protocol: Protocol
+    training_config: TrainingConfig
     _encoded: dict[str, list[Encoded]] = field(default_factory=dict)
     _tokenizer: Any = None
     _meter: FlopMeter | None = None
@@ -44,18 +44,18 @@ class Bench:
         if name not in self._encoded:
             examples: tuple[Example, ...] | list[Example] = getattr(self.task, name)
             if name == "train":
-                examples = self.task.subset(len(self.task.train), self.protocol.subset_seed)
+                examples = self.task.subset(len(self.task.train), self.training_config.subset_seed)
             elif name == "test":
-                examples = examples[: self.protocol.max_test_examples]
+                examples = examples[: self.training_config.max_test_examples]
             else:
-                examples = examples[: self.protocol.max_validation_examples]
+                examples = examples[: self.training_config.max_validation_examples]
             self._tokenizer = self._tokenizer or load_tokenizer(self.candidate)
             try:
                 self._encoded[name] = encode(
                     examples,
                     self._tokenizer,
                     encoder_decoder=self.candidate.encoder_decoder,
-                    max_length=min(self.protocol.max_length, context_length(self.candidate, self._tokenizer)),
+                    max_length=min(self.training_config.max_length, context_length(self.candidate, self._tokenizer)),
                     model_name=self.candidate.name,
                 )
             except InputError as error:
@@ -91,24 +91,24 @@ class Bench:
 
 
 def fine_tune(
-    bench: Bench,
+    encoded: EncodedTask,
     examples: int,
     learning_rate: float | None = None,
-    to_beat: float | None = None,
+    previous_validation_loss: float | None = None,
     *,
     keep: Callable[[PreTrainedModel], None] = lambda model: None,
 ) -> Run:
     """Fine-tune the candidate on the first `examples` of the task and measure its test loss.
 
     With 0 examples the model is measured as it came. Without a learning rate, those of the protocol are tried;
-    with one, a lower one is tried as well if the validation loss does not come below `to_beat`. The one with the lowest
-    validation loss is kept; every trial is charged.
+    with one, a lower one is tried as well if the validation loss does not come below `previous_validation_loss`. The
+    one with the lowest validation loss is kept; every trial is charged.
 
     Args:
-        bench: the candidate and the task.
+        encoded: the candidate and the task.
         examples: D.
         learning_rate: its peak; None to choose among the protocol's.
-        to_beat: validation loss of the rung before, nats a byte.
+        previous_validation_loss: validation loss of the rung before, nats a byte.
         keep: called with the model that was measured, which is not kept otherwise.
 
     Returns:
@@ -118,40 +118,40 @@ def fine_tune(
         InputError: if the model cannot be loaded or an example does not fit it.
     """
     started = time.perf_counter()
-    protocol = bench.protocol
-    model = load_model(bench.candidate)
+    training_config = encoded.training_config
+    model = load_model(encoded.candidate)
     if torch.cuda.is_available():
         model.to("cuda")
-    meter = bench.meter(model)
+    meter = encoded.meter(model)
     parameters = sum(p.numel() for p in model.parameters())
-    trials: list[Trial] = []
+    trials: list[LearningRateTrial] = []
     error = ""
     best: PreTrainedModel | None = model if examples == 0 else None
     least = math.inf
-    rates = [learning_rate] if learning_rate is not None else protocol.learning_rates(parameters)
+    rates = [learning_rate] if learning_rate is not None else training_config.learning_rates(parameters)
     waiting = rates if examples else []
     while waiting:
         rate, *waiting = waiting
         validation = math.inf
         try:
-            tuned = _train(bench, model if not trials else None, examples, rate, meter)
-            validation = measure(tuned, bench, "validation", meter).nats_per_byte
+            tuned = _train(encoded, model if not trials else None, examples, rate, meter)
+            validation = measure(tuned, encoded, "validation", meter).nats_per_byte
             if validation < least:
                 best, learning_rate, least = tuned, rate, validation
         except Diverged as diverged:
             error = str(diverged)
-        trials.append(Trial(rate, validation))
-        if to_beat is not None and len(trials) == 1 and not validation < to_beat:
-            waiting = [rate * protocol.learning_rate_backoff]
+        trials.append(LearningRateTrial(rate, validation))
+        if previous_validation_loss is not None and len(trials) == 1 and not validation < previous_validation_loss:
+            waiting = [rate * training_config.learning_rate_backoff]
 
     before_test = meter.total
-    result = measure(best, bench, "test", meter) if best is not None else None
+    result = measure(best, encoded, "test", meter) if best is not None else None
     diverged_test = result is not None and not math.isfinite(result.nats)
     done = result is not None and not diverged_test
     if best is not None and done:
         keep(best)
     return Run(
-        candidate=bench.candidate.name,
+        candidate=encoded.candidate.name,
         examples=examples,
         status="done" if done else "diverged",
         nats_per_token=result.nats_per_token if result and done else math.nan,
@@ -165,22 +165,22 @@ def fine_tune(
         seconds=time.perf_counter() - started,
         tokens=meter.tokens,
         parameters=parameters,
-        seed=protocol.seed,
-        subset_seed=protocol.subset_seed,
+        seed=training_config.seed,
+        subset_seed=training_config.subset_seed,
         error="" if done else error or "the test loss is not finite",
     )
 
 
 def _train(
-    bench: Bench, model: PreTrainedModel | None, examples: int, rate: float, meter: FlopMeter
+    encoded: EncodedTask, model: PreTrainedModel | None, examples: int, rate: float, meter: FlopMeter
 ) -> PreTrainedModel:
     """The tuned model; with less at once, and the same steps, where memory does not suffice."""
-    batch = bench.protocol.per_device_train_batch_size
+    batch = encoded.training_config.per_device_train_batch_size
     for micro_batch in [size for size in range(batch, 0, -1) if batch % size == 0]:
         trainer = CompletionTrainer(
-            model or load_model(bench.candidate),
-            bench.split("train")[:examples],
-            bench.protocol,
+            model or load_model(encoded.candidate),
+            encoded.split("train")[:examples],
+            encoded.training_config,
             rate,
             meter,
             micro_batch,
@@ -195,7 +195,7 @@ def _train(
     raise AssertionError("every batch has the divisor 1")
 
 
-def measure(model: PreTrainedModel, bench: Bench, split: str, meter: FlopMeter) -> Evaluation:
+def measure(model: PreTrainedModel, encoded: EncodedTask, split: str, meter: FlopMeter) -> Evaluation:
     """Loss of the model over a split, charged to the meter."""
     with torch.inference_mode():
-        return evaluate(model, bench.split(split), observe=lambda batch: meter.charge(batch, training=False))
+        return evaluate(model, encoded.split(split), observe=lambda batch: meter.charge(batch, training=False))

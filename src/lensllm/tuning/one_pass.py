@@ -16,10 +16,10 @@ from transformers import PreTrainedModel
 
 from lensllm.candidates.load import load_model
 from lensllm.tasks.encode import Encoded
-from lensllm.tuning.fine_tune import Bench, measure
-from lensllm.tuning.protocol import Protocol
-from lensllm.tuning.run import Run, Trial
+from lensllm.tuning.fine_tune import EncodedTask, measure
+from lensllm.tuning.run import LearningRateTrial, Run
 from lensllm.tuning.trainer import CompletionTrainer, Diverged
+from lensllm.tuning.training_config import TrainingConfig
 
 Factor = Callable[[int], float]
 """Step of a stretch of training, from 0 -> multiple of its learning rate."""
@@ -61,7 +61,7 @@ class Trunk:
     """A training run that goes on stretch by stretch and can be put back to an earlier step.
 
     Args:
-        bench: the candidate and the task.
+        encoded: the candidate and the task.
 
     Attributes:
         model: as trained so far.
@@ -69,14 +69,14 @@ class Trunk:
         meter: charged for everything.
     """
 
-    def __init__(self, bench: Bench) -> None:
-        self.model = load_model(bench.candidate)
+    def __init__(self, encoded: EncodedTask) -> None:
+        self.model = load_model(encoded.candidate)
         if torch.cuda.is_available():
             self.model.to("cuda")
-        self.meter = bench.meter(self.model)
-        self._protocol = bench.protocol
-        self._micro_batch = bench.protocol.per_device_train_batch_size
-        self.optimizer: Optimizer = self._trainer([], bench.protocol, 0.0).create_optimizer()
+        self.meter = encoded.meter(self.model)
+        self._protocol = encoded.training_config
+        self._micro_batch = encoded.training_config.per_device_train_batch_size
+        self.optimizer: Optimizer = self._trainer([], encoded.training_config, 0.0).create_optimizer()
 
     def checkpoint(self) -> Checkpoint:
         """Where the run is now."""
@@ -110,11 +110,13 @@ class Trunk:
                 self.go_back(start)
                 self._micro_batch = max(size for size in range(1, self._micro_batch) if self._micro_batch % size == 0)
 
-    def _trainer(self, examples: Sequence[Encoded], protocol: Protocol, rate: float) -> CompletionTrainer:
-        return CompletionTrainer(self.model, examples, protocol, rate, self.meter, self._micro_batch)
+    def _trainer(self, examples: Sequence[Encoded], training_config: TrainingConfig, rate: float) -> CompletionTrainer:
+        return CompletionTrainer(self.model, examples, training_config, rate, self.meter, self._micro_batch)
 
 
-def one_pass(bench: Bench, sizes: Sequence[int], learning_rate: float, form: OnePass | None = None) -> list[Run]:
+def one_pass(
+    encoded: EncodedTask, sizes: Sequence[int], learning_rate: float, form: OnePass | None = None
+) -> list[Run]:
     """Measure a candidate at all sizes from one training run.
 
     At each rung the trunk goes over the examples that are new; then a branch lets the learning rate fall to 0 over
@@ -126,7 +128,7 @@ def one_pass(bench: Bench, sizes: Sequence[int], learning_rate: float, form: One
     lower rate, from the rung before on, and the better of the two is kept from there.
 
     Args:
-        bench: the candidate and the task.
+        encoded: the candidate and the task.
         sizes: numbers of training examples, ascending.
         learning_rate: peak of a separate run.
         form: the defaults if None.
@@ -135,54 +137,54 @@ def one_pass(bench: Bench, sizes: Sequence[int], learning_rate: float, form: One
         One run a size, each charged what it added; the runs end with one that diverged.
     """
     form = form or OnePass()
-    trunk = Trunk(bench)
+    trunk = Trunk(encoded)
     runs: list[Run] = []
-    to_beat = math.inf
+    previous_validation_loss = math.inf
     for before, examples in pairwise([0, *sizes]):
-        rung = _Rung(bench, form, trunk, before, examples)
-        runs.append(rung.run(learning_rate, to_beat))
+        rung = _Rung(encoded, form, trunk, before, examples)
+        runs.append(rung.run(learning_rate, previous_validation_loss))
         if runs[-1].status != "done":
             break
-        learning_rate, to_beat = runs[-1].learning_rate, runs[-1].validation
+        learning_rate, previous_validation_loss = runs[-1].learning_rate, runs[-1].validation
     return runs
 
 
 @dataclass(frozen=True)
 class _Rung:
-    bench: Bench
+    encoded: EncodedTask
     form: OnePass
     trunk: Trunk
     before: int
     examples: int
 
-    def run(self, learning_rate: float, to_beat: float) -> Run:
-        trunk, protocol = self.trunk, self.bench.protocol
+    def run(self, learning_rate: float, previous_validation_loss: float) -> Run:
+        trunk, training_config = self.trunk, self.encoded.training_config
         started, flops, tokens = time.perf_counter(), trunk.meter.total, trunk.meter.tokens
         start = trunk.checkpoint()
-        trials: list[Trial] = []
+        trials: list[LearningRateTrial] = []
         end = cooled = start
         error = ""
-        for rate in sorted({learning_rate, learning_rate * protocol.learning_rate_backoff}, reverse=True):
+        for rate in sorted({learning_rate, learning_rate * training_config.learning_rate_backoff}, reverse=True):
             trunk.go_back(start)
             validation = math.inf
             try:
                 grown = self._grow(rate)
-                validation = measure(trunk.model, self.bench, "validation", trunk.meter).nats_per_byte
+                validation = measure(trunk.model, self.encoded, "validation", trunk.meter).nats_per_byte
                 if validation < min((trial.validation for trial in trials), default=math.inf):
                     end, cooled, learning_rate = grown, trunk.checkpoint(), rate
             except Diverged as diverged:
                 error = str(diverged)
-            trials.append(Trial(rate, validation))
-            if validation < to_beat:
+            trials.append(LearningRateTrial(rate, validation))
+            if validation < previous_validation_loss:
                 break
         least = min(trial.validation for trial in trials)
         before_test = trunk.meter.total
         done = math.isfinite(least)
         trunk.go_back(cooled)
-        result = measure(trunk.model, self.bench, "test", trunk.meter) if done else None
+        result = measure(trunk.model, self.encoded, "test", trunk.meter) if done else None
         trunk.go_back(end)
         return Run(
-            candidate=self.bench.candidate.name,
+            candidate=self.encoded.candidate.name,
             examples=self.examples,
             status="done" if result else "diverged",
             nats_per_token=result.nats_per_token if result else math.nan,
@@ -196,25 +198,29 @@ class _Rung:
             seconds=time.perf_counter() - started,
             tokens=trunk.meter.tokens - tokens,
             parameters=sum(p.numel() for p in trunk.model.parameters()),
-            seed=protocol.seed,
-            subset_seed=protocol.subset_seed,
+            seed=training_config.seed,
+            subset_seed=training_config.subset_seed,
             error="" if result else error or "the validation loss is not finite",
         )
 
     def _grow(self, learning_rate: float) -> Checkpoint:
         """Train the trunk on what is new, remember it, and cool it down."""
-        protocol, train, rate = self.bench.protocol, self.bench.split("train"), learning_rate * self.form.rate
-        steps = _steps(self.form.trunk_epochs * (self.examples - self.before), protocol)
-        warm_up = 0 if self.before else math.ceil(protocol.warmup_ratio * steps)
+        training_config, train, rate = (
+            self.encoded.training_config,
+            self.encoded.split("train"),
+            learning_rate * self.form.rate,
+        )
+        steps = _steps(self.form.trunk_epochs * (self.examples - self.before), training_config)
+        warm_up = 0 if self.before else math.ceil(training_config.warmup_ratio * steps)
         new = train[self.before : self.examples]
-        self.trunk.train(new, steps, rate, lambda step: min(1.0, (step + 1) / (warm_up + 1)), protocol.seed)
+        self.trunk.train(new, steps, rate, lambda step: min(1.0, (step + 1) / (warm_up + 1)), training_config.seed)
         grown = self.trunk.checkpoint()
         if self.form.cool_down:
-            steps = _steps(self.form.cool_down * protocol.num_train_epochs * self.examples, protocol)
+            steps = _steps(self.form.cool_down * training_config.num_train_epochs * self.examples, training_config)
             whole = train[: self.examples]
-            self.trunk.train(whole, steps, rate, lambda step: max(0.0, 1 - step / steps), protocol.seed + 1)
+            self.trunk.train(whole, steps, rate, lambda step: max(0.0, 1 - step / steps), training_config.seed + 1)
         return grown
 
 
-def _steps(examples: float, protocol: Protocol) -> int:
-    return max(1, round(examples / protocol.per_device_train_batch_size))
+def _steps(examples: float, training_config: TrainingConfig) -> int:
+    return max(1, round(examples / training_config.per_device_train_batch_size))

@@ -9,7 +9,7 @@ Status = Literal["done", "failed", "diverged"]
 
 
 @dataclass(frozen=True)
-class Trial:
+class LearningRateTrial:
     """One learning rate tried: its validation loss in nats a byte, infinite if it diverged."""
 
     learning_rate: float
@@ -48,7 +48,7 @@ class Run:
     standard_error: float = float("nan")
     validation: float = float("nan")
     learning_rate: float = 0.0
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[LearningRateTrial] = field(default_factory=list)
     flops: float = 0.0
     test_flops: float = 0.0
     seconds: float = 0.0

@@ -15,7 +15,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from lensllm.tasks.encode import Encoded, collate
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.loss import counted, token_nats
-from lensllm.tuning.protocol import Protocol
+from lensllm.tuning.training_config import TrainingConfig
 
 SORTED_STEPS = 8
 
@@ -50,7 +50,7 @@ class CompletionTrainer(Trainer):
     Args:
         model: trained in place.
         examples: of one subset.
-        protocol: epochs, examples a step, schedule, seed.
+        training_config: epochs, examples a step, schedule, seed.
         learning_rate: its peak.
         meter: charged for every batch.
         micro_batch: examples at once, a divisor of the protocol's batch; gradients add up to the same step.
@@ -60,7 +60,7 @@ class CompletionTrainer(Trainer):
         self,
         model: PreTrainedModel,
         examples: Sequence[Encoded],
-        protocol: Protocol,
+        training_config: TrainingConfig,
         learning_rate: float,
         meter: FlopMeter,
         micro_batch: int,
@@ -69,14 +69,14 @@ class CompletionTrainer(Trainer):
         with tempfile.TemporaryDirectory() as unused:
             arguments = TrainingArguments(
                 output_dir=unused,
-                num_train_epochs=protocol.num_train_epochs,
+                num_train_epochs=training_config.num_train_epochs,
                 per_device_train_batch_size=micro_batch,
-                gradient_accumulation_steps=protocol.per_device_train_batch_size // micro_batch,
+                gradient_accumulation_steps=training_config.per_device_train_batch_size // micro_batch,
                 learning_rate=learning_rate,
                 lr_scheduler_type="linear",
-                warmup_steps=protocol.warmup_ratio,
-                weight_decay=protocol.weight_decay,
-                seed=protocol.seed,
+                warmup_steps=training_config.warmup_ratio,
+                weight_decay=training_config.weight_decay,
+                seed=training_config.seed,
                 bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
                 save_strategy="no",
                 logging_strategy="no",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Protocol:
+class TrainingConfig:
     """Settings shared by every run of a selection, whatever the candidate and the number of examples.
 
     Nothing here depends on the number of examples: a rule that changes along the ladder (a least number of

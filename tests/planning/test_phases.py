@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lensllm.curves import Curves
-from lensllm.theory.phases import local_slopes, phases, transition_by_residuals
+from lensllm.planning.phases import local_slopes, phases, transition_by_residuals
 
 SIZES = 50.0 * 2 ** np.arange(10)
 

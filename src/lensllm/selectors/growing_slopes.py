@@ -10,7 +10,7 @@ from lensllm.curves import Curves, Floats
 from lensllm.forecast import Forecast
 from lensllm.selectors.base import Selector, check
 from lensllm.selectors.fitted_laws import FittedLaws
-from lensllm.selectors.growth import extrapolate, no_further_than_the_pool
+from lensllm.selectors.growth import extrapolate, floor_at_pool_median
 from lensllm.selectors.slopes import LogCurves
 
 ORIGINS = 4
@@ -67,7 +67,7 @@ class Parts:
     hindcast: Hindcast
 
 
-class LensLLM(Selector):
+class GrowingSlopes(Selector):
     """Forecast log L as 3/4 growing slopes + 1/4 rectified law, and how wrong both can be together.
 
     The slopes (`growth.extrapolate`): the pool's mean slope and its coupling to the level grow linearly with log D, as
@@ -91,7 +91,7 @@ class LensLLM(Selector):
         laws: fitted so far, to be shared between selectors of the same curves.
     """
 
-    name = "lensllm"
+    name = "growing_slopes"
 
     def __init__(
         self,
@@ -123,7 +123,9 @@ class LensLLM(Selector):
         logs = LogCurves.of(curves)
         x = float(np.log2(target_size))
         ahead = np.maximum(x - logs.last[0], 0)
-        return Parts(self.points(logs, np.array([x]))[:, 0], ahead, logs.slopes.settled().any, self._hindcast(logs))
+        return Parts(
+            self.points(logs, np.array([x]))[:, 0], ahead, logs.slopes.after_format_learning().any, self._hindcast(logs)
+        )
 
     def sample(self, parts: Parts) -> Floats:
         """Joint samples of the log losses, shape (draws, K)."""
@@ -146,7 +148,7 @@ class LensLLM(Selector):
             fitted = self._laws.log_losses(logs.x, logs.y, x)
             ahead = np.isfinite(fitted) & (x > logs.last[0][:, None])
             mixed = np.where(ahead, (1 - self.law_weight) * slopes + self.law_weight * fitted, slopes)
-        return no_further_than_the_pool(mixed, logs, x)
+        return floor_at_pool_median(mixed, logs, x)
 
     def _hindcast(self, logs: LogCurves) -> Hindcast:
         """Errors of the same forecast made earlier: each of the last four sizes with three before it is an origin."""
@@ -156,7 +158,7 @@ class LensLLM(Selector):
         origins = 0
         for columns in range(max(LEAST_POINTS, logs.x.size - ORIGINS), logs.x.size):
             past = logs.up_to(columns)
-            sloped = past.slopes.settled().any
+            sloped = past.slopes.after_format_learning().any
             before = len(common)
             errors = self.points(past, logs.x[columns:]) - logs.y[:, columns:]
             for error, x in zip(errors.T, logs.x[columns:], strict=True):

@@ -6,8 +6,8 @@ import numpy as np
 
 from lensllm.curves import Curves
 from lensllm.errors import InputError
+from lensllm.selectors.growing_slopes import GrowingSlopes, Parts
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
-from lensllm.selectors.lensllm import LensLLM, Parts
 from lensllm.selectors.slopes import STEEPEST
 
 HALF = 0.5
@@ -15,7 +15,7 @@ SMALLEST = 8
 """Below, the kernel curve says more about its own stopping time than about the candidate (docs/kernel.md)."""
 
 
-class LensLLMKernel(LensLLM):
+class GrowingSlopesKernel(GrowingSlopes):
     """The default, with the kernel curve at d = 8, 16, 32, ... taken for losses measured at D = d.
 
     They are the oldest points of a curve and weigh as little as such; how wrong they are is seen by the hindcasts that
@@ -28,16 +28,16 @@ class LensLLMKernel(LensLLM):
         InputError: if the curves carry no feature `kernel_<d>` with d of 8 or more.
     """
 
-    name = "lensllm_kernel"
+    name = "growing_slopes_kernel"
 
     def parts(self, curves: Curves, target_size: float) -> Parts:
         """The default's parts of the longer curves."""
         return super().parts(with_kernel_curve(curves), target_size)
 
 
-def default_selector(probed: bool) -> LensLLM:
+def default_selector(probed: bool) -> GrowingSlopes:
     """What forecasts a selection: the default, with the kernel curve where candidates were probed."""
-    return LensLLMKernel() if probed else LensLLM()
+    return GrowingSlopesKernel() if probed else GrowingSlopes()
 
 
 def with_kernel_curve(curves: Curves) -> Curves:
@@ -48,14 +48,16 @@ def with_kernel_curve(curves: Curves) -> Curves:
     """
     known = [d for d in kernel_sizes(curves) if d >= SMALLEST]
     if not known:
-        raise InputError(f"lensllm_kernel needs the kernel curve of each candidate: add columns such as '{PREFIX}32'")
+        raise InputError(
+            f"growing_slopes_kernel needs the kernel curve of each candidate: add columns such as '{PREFIX}32'"
+        )
     measured = np.isfinite(curves.losses).any(axis=0)
     first = min(curves.sizes[measured & (curves.sizes > 0)], default=np.inf)
     sizes = [d for d in known if d < first]
     losses = curves.features[[f"{PREFIX}{d}" for d in sizes]].to_numpy(float)
-    if 0 in curves.sizes and "zero_shot" in curves.features:
+    if 0 in curves.sizes and "zero_shot_probe_loss" in curves.features:
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = curves.at(0) / curves.features["zero_shot"].to_numpy(float)
+            ratio = curves.at(0) / curves.features["zero_shot_probe_loss"].to_numpy(float)
         losses = losses * np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1.0)[:, None]
     if sizes and np.isfinite(first):
         with np.errstate(divide="ignore", invalid="ignore"):
