@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 import numpy as np
 
+from lensllm.arrays import Floats
 from lensllm.benchmark import own
 from lensllm.benchmark.own_curves import own_curves
 from lensllm.benchmark.study import StudyConfig
-from lensllm.curves import Floats
 from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel
 from lensllm.selectors.slopes import Slopes
 

@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr, rankdata, spearmanr
 
+from lensllm.arrays import Floats
 from lensllm.benchmark.own_curves import own_curves
 from lensllm.benchmark.study import StudyConfig
-from lensllm.curves import Curves, Floats
+from lensllm.curves import Curves
 from lensllm.laws import LensLLMLaw, Prior
 from lensllm.probes.measure import TIMES
 from lensllm.selectors import (

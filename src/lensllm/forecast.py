@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 
 NOT_TUNED = " (not fine-tuned)"
 """Ends the name of a model that is used as it came."""

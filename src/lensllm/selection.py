@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -15,7 +16,7 @@ from lensllm.curves import Curves
 from lensllm.forecast import NOT_TUNED, Forecast
 from lensllm.planning import Cost
 from lensllm.planning.phases import Phase
-from lensllm.probes.record import Probe
+from lensllm.records import Record
 from lensllm.selectors.kernel_only import kernel_sizes
 from lensllm.tuning.run import Run
 
@@ -80,7 +81,7 @@ class Selection:
     flops_everything: float
     seconds: float
     stopped: str
-    failures: tuple[Run | Probe, ...] = ()
+    failures: tuple[Record, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
     truth: dict[str, Any] | None = field(default=None)
@@ -201,7 +202,7 @@ class Selection:
         return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
 
 
-def rank(curves: Curves, forecast: Forecast, runs: Sequence[Run | Probe]) -> tuple[tuple[Ranked, ...], Forecast]:
+def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple[tuple[Ranked, ...], Forecast]:
     """The ranking with the best untouched model as a candidate of its own.
 
     Returns:
@@ -216,7 +217,7 @@ def rank(curves: Curves, forecast: Forecast, runs: Sequence[Run | Probe]) -> tup
         samples = np.column_stack([samples, np.full(len(samples), zero_shot[best])])
     joint = Forecast(tuple(names), forecast.target_size, mean, samples)
     intervals, chances = joint.interval(LEVEL), joint.p_best
-    parameters = {run.candidate: run.parameters for run in runs if run.parameters}
+    parameters = {run.candidate: run.parameters for run in records if isinstance(run, Run) and run.parameters}
     rows = []
     for i in joint.order:
         model = names[i].removesuffix(NOT_TUNED)
@@ -227,7 +228,7 @@ def rank(curves: Curves, forecast: Forecast, runs: Sequence[Run | Probe]) -> tup
             for size, loss in zip(curves.sizes, curves.losses[k], strict=True)
             if np.isfinite(loss) and (tuned or size == 0)
         }
-        spent = sum(run.flops for run in runs if run.candidate == model and tuned)
+        spent = math.fsum(record.flops for record in records if record.candidate == model and tuned)
         rows.append(
             Ranked(
                 names[i],

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lensllm.arrays import Floats
 from lensllm.benchmark.metrics import coverage
-from lensllm.curves import Curves, Floats
+from lensllm.curves import Curves
 from lensllm.selectors.growing_slopes import COMMON, LEAST_POINTS, OWN, ErrorScale, GrowingSlopes, Parts
 from lensllm.selectors.slopes import LogCurves
 

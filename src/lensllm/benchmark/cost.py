@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from lensllm.arrays import Floats
 from lensllm.benchmark.calibration import calibrate, past_errors
 from lensllm.benchmark.own_curves import own_curves, read_runs
 from lensllm.benchmark.published import TASKS, cases_of, load
 from lensllm.benchmark.study import StudyConfig
 from lensllm.benchmark.subsets import random_subsets
-from lensllm.curves import Curves, Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.forecast import Forecast
 from lensllm.search.accept_then_stop import AcceptThenStopPolicy

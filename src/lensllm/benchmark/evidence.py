@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lensllm.arrays import Floats
 from lensllm.benchmark.page import dressed, table, write_figures, write_section
-from lensllm.curves import Floats
 from lensllm.forecast import Forecast
 
 COMMAND = "lensllm bench published --docs docs"

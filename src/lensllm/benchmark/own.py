@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lensllm.arrays import Floats
 from lensllm.benchmark import cost, metrics
 from lensllm.benchmark.calibration import Case, calibrate, past_errors
 from lensllm.benchmark.own_bounds import own_bounds
@@ -16,7 +17,7 @@ from lensllm.benchmark.own_curves import own_curves, seed_noise
 from lensllm.benchmark.published import cases_of, load, part_of, rivals_of
 from lensllm.benchmark.study import StudyConfig
 from lensllm.benchmark.subsets import random_subsets
-from lensllm.curves import Curves, Floats
+from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.selectors import (
     AcceptThenStop,

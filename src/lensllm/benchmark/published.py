@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lensllm.arrays import Floats
 from lensllm.benchmark import metrics
 from lensllm.benchmark.calibration import Case, PastErrors, calibrate, past_errors
 from lensllm.benchmark.speed import speed
-from lensllm.curves import Curves, Floats
+from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.laws import Law, Prior, RectifiedLaw, VanillaLaw
 from lensllm.selectors import (

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.forecast import NOT_TUNED
-from lensllm.search.policy import Decision, Policy, State, runs_up_to, within_budget
+from lensllm.search.policy import Decision, Policy, State, runs_up_to, to_wait_for, within_budget
 from lensllm.selectors import GrowingSlopes
 from lensllm.selectors.growing_slopes import READING_SD
 
@@ -87,9 +87,12 @@ class ExpectedRegret(Policy):
 
     def decide(self, state: State, count: int = 1) -> Decision:
         """The runs of most value a unit of cost; first the cheap ladder."""
-        if runs := runs_up_to(state, np.ones(len(state.losses), dtype=bool), self.start_rungs(state), count):
+        everyone, start = np.ones(len(state.losses), dtype=bool), self.start_rungs(state)
+        if runs := runs_up_to(state, everyone, start, count):
             within = within_budget(state, runs)
             return Decision(runs=within) if within else self._concluded(state, "the budget ends in the first rungs")
+        if to_wait_for(state, everyone, start):
+            return Decision()
         if not state.rungs_done.any():
             return Decision(stopped="no candidate could be measured")
         belief = self.believe(state)
@@ -100,6 +103,8 @@ class ExpectedRegret(Policy):
             return _stopped(now, f"the expected regret of {now.choice} is {now.expected_regret:.2%} of the loss")
         worth = np.where(state.open & (chances >= self.no_chance), self._value(state, belief), -np.inf)
         order = [i for i in np.argsort(-worth, kind="stable")[:count] if worth[i] > -np.inf]
+        if not order and state.pending.any():  # type: ignore[union-attr]
+            return now
         if not order:
             return _stopped(now, "every candidate with a chance was fine-tuned on all the data")
         if not (runs := within_budget(state, tuple(state.curves.candidates[i] for i in order))):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.selectors.slopes import STEEPEST, LogCurves, Slopes, learning_format, newest
 
 JUMP_BELIEVED = 0.5

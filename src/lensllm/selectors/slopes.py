@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 
 CLIP = 3.0
 STEEPEST = 0.2
