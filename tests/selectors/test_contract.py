@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evidence.kernel.kernel_prior import Relation
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.laws import Prior
@@ -24,7 +25,6 @@ from lensllm.selectors import (
     VanillaLawSelector,
     ZeroShot,
 )
-from lensllm.selectors.kernel_prior import Relation
 
 RELATION = Relation(np.array([[0.5, 0.2], [-0.3, 0.1], [0.2, 0.0], [0.1, -0.2], [0.4, 0.1]]), np.array([0.3, 0.2]))
 SELECTORS = [

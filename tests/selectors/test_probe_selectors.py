@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lensllm.benchmark.metrics import centred_rmse
+from evidence.accuracy.metrics import centred_rmse
+from evidence.kernel.kernel_prior import Relation, kernel_features, learn
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel, KernelOnly, KernelPrior, LogMe, NlpMetrics
 from lensllm.selectors.growing_slopes_kernel import with_kernel_curve
-from lensllm.selectors.kernel_prior import Relation, kernel_features, learn
 
 FEATURES = pd.DataFrame(
     {
