@@ -25,7 +25,7 @@ Report = Annotated[bool, typer.Option("--report", help="Score the report tasks, 
 
 app = typer.Typer(
     help="The measurements behind the claims. Each writes its numbers to a JSON file beside its script.",
-    no_args_is_help=True,
+    context_settings={"terminal_width": 120},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     add_completion=False,
@@ -35,7 +35,7 @@ app = typer.Typer(
 def main(arguments: list[str] | None = None) -> None:
     """Run one measurement; bad input ends with one sentence on stderr and exit code 2."""
     try:
-        app(args=sys.argv[1:] if arguments is None else arguments, prog_name="python -m evidence")
+        app(args=(sys.argv[1:] if arguments is None else arguments) or ["--help"], prog_name="python -m evidence")
     except InputError as error:
         print(f"evidence: {error}", file=sys.stderr)
         sys.exit(2)

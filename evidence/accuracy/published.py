@@ -40,9 +40,7 @@ POINTS = (3, 4, 5)
 THRESHOLDS = (1, 2, 3, 4, 5)
 RESAMPLES = 400
 DOUBLINGS = (1, 2, 3, 5, 7, 9)
-DOUBLING_RESULT = Path(__file__).with_suffix(".json")
-CURVES = Path(__file__).with_name("published_curves")
-TASKS = ("flan", "gigaword")
+DOUBLING_TASKS = ("flan", "gigaword")
 DOUBLING_MODELS = (
     "opt-350m", "opt-1.3b", "opt-6.7b", "t5-small", "t5-base", "Cerebras-GPT-256M", "Cerebras-GPT-1.3B", "mt5-base",
     "mt5-large", "bart-base", "bart-large", "gpt2", "LaMini-GPT-124M", "LaMini-GPT-774M",

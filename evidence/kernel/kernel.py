@@ -185,7 +185,7 @@ def one(job: dict) -> dict:
     return result | {"parameters": sum(p.numel() for p in model.parameters())}
 
 
-def best_of(turns: int = TURNS, **job: object) -> tuple[dict, np.ndarray]:
+def best_of(turns: int = TURNS, **job: Any) -> tuple[dict, np.ndarray]:
     """The best of several turns, each in a process of its own."""
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -206,7 +206,7 @@ WAYS: dict[str, dict] = {
 }
 
 
-def speed(ways: Iterable[str] = WAYS, **job: object) -> dict:
+def speed(ways: Iterable[str] = WAYS, **job: Any) -> dict:
     """Our ways and the plain ways, and ratios of the plain to ours."""
     table, grams = {}, {}
     for name in ways:
@@ -235,7 +235,8 @@ def wider() -> list[dict]:
 
 def growth() -> list[dict]:
     """Exact and projected token kernels against the number of rows and of parameters (random weights)."""
-    found = []
+    found: list[dict] = []
+    job: dict[str, Any]
     for examples in (25, 50, 100, 200):
         for projection in (None, PROJECTION):
             job = {"model": MODEL, "examples": examples, "output": "token", "projection": projection}
@@ -294,7 +295,7 @@ def first_rung() -> list[dict]:
         model, batches = load_model(find_candidate(name)), data(name, 64)
         encoded = EncodedTask(find_candidate(name), read_task(TASK), TrainingConfig())
         encoded.split("train"), encoded.split("test"), encoded.split("validation")
-        row = {"model": name, "first rung": seconds(lambda encoded=encoded: fine_tune(encoded, 50))}
+        row = {"model": name, "first rung": seconds(partial(fine_tune, encoded, 50))}
         for projection in (None, PROJECTION):
             start = time.process_time()
             measured = kernel(model, batches, tokens=8, projection=projection)

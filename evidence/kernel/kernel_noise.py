@@ -3,9 +3,9 @@
     python -m evidence kernel-noise
 
 The design tasks of the study that are complete, budgets 1/8 to 1/64, all candidates and the random pools of
-`python -m evidence own`. The reading error of a kernel point is taken to be 1 (as released), 1.5, 2, 4 or 8 times that of a
-measured loss: a slope between two points then has the precision 2 / (r_1^2 + r_2^2) of one between two measured losses,
-by which it weighs in the recent slope and in how far that lasts. Writes evidence/kernel/kernel_noise.json.
+`python -m evidence own`. The reading error of a kernel point is taken to be 1 (as released), 1.5, 2, 4 or 8 times that
+of a measured loss: a slope between two points then has the precision 2 / (r_1^2 + r_2^2) of one between two measured
+losses, by which it weighs in the recent slope and in how far that lasts. Writes evidence/kernel/kernel_noise.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RATIOS = (1.0, 1.5, 2.0, 4.0, 8.0)
 def precision(slopes: Slopes, first: float, ratio: float) -> Floats:
     """Of every slope, relative to one between measured losses; points before log2 size `first` are the kernel's."""
     ends = [slopes.at - slopes.width / 2, slopes.at + slopes.width / 2]
-    return 2 / sum(np.where(end < first - 1e-9, ratio**2, 1.0) for end in ends)
+    return 2 / np.sum([np.where(end < first - 1e-9, ratio**2, 1.0) for end in ends], axis=0)
 
 
 def noisy(first: float, ratio: float) -> tuple[object, property]:

@@ -98,10 +98,16 @@ def no_relation(curves: Curves, relation: Relation | None) -> Selector:
     return KernelPrior(Relation(np.zeros((len(RELATED), 2)), np.full(2, 1e-12)))
 
 
+def learned(curves: Curves, relation: Relation | None) -> Selector:
+    """The prior that the other design tasks teach; `of_pool` leaves it out where there are none."""
+    assert relation is not None
+    return KernelPrior(relation)
+
+
 METHODS: dict[str, tuple[int, Make]] = {
     "default": (1, lambda c, r: GrowingSlopes()),
     "growing_slopes_kernel": (0, lambda c, r: GrowingSlopesKernel()),
-    "kernel_prior": (1, lambda c, r: KernelPrior(r)),
+    "kernel_prior": (1, learned),
     "kernel_prior, no relation": (1, no_relation),
     "law, F free": (1, lambda c, r: RectifiedLawSelector(Prior())),
     "law (10), t fitted": (1, law(None)),
@@ -181,13 +187,13 @@ def difference(forecasts: dict, truths: dict, first: str, second: str, rungs: in
         return float(np.corrcoef(ranks[0], ranks[2])[0, 1] - np.corrcoef(ranks[1], ranks[2])[0, 1])
 
     random = np.random.default_rng(0)
-    draws = []
+    draws: list[float] = []
     for _ in range(RESAMPLES):
-        parts = []
+        parts: list[float] = []
         for t in random.integers(0, len(pairs), len(pairs)):
             rows = random.integers(0, len(pairs[t][2]), len(pairs[t][2]))
             parts.append(spread(*(values[rows] for values in pairs[t])))
-        draws.append(np.nanmean(parts) if np.isfinite(parts).any() else np.nan)
+        draws.append(float(np.nanmean(parts)) if np.isfinite(parts).any() else np.nan)
     low, high = np.nanquantile(draws, [0.025, 0.975])
     mean = float(np.mean([spread(*pair) for pair in pairs]))
     return {"spearman": mean, "low": float(low), "high": float(high), "tasks": len(pairs)}
@@ -231,7 +237,9 @@ def of_pool(
 
     Tasks with fewer than three candidates whose names match the pattern are left out.
     """
-    rows, forecasts, truths = [], {}, {}
+    rows: list[dict[str, Any]] = []
+    forecasts: dict[str, dict[tuple[str, int], Floats]] = {}
+    truths: dict[str, Floats] = {}
     for task, whole in tasks.items():
         names = [name for name in whole.candidates if not pattern or re.fullmatch(pattern, name)]
         if len(names) < 3:

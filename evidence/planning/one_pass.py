@@ -3,10 +3,10 @@
     python -m evidence one-pass
 
 Every candidate's ladder of 50 to 1,600 examples is made from one training run; the separate runs, and the truth at
-6,400 examples, are those of the study (evidence/study/runs.csv; `--runs` names another table), or made here. Both ladders begin at the rate
-that the separate run chose at 50 examples, and both train a rung once more at 0.3 of its rate where its validation
-loss is not below that of the rung before. Written to evidence/planning/one_pass.json after every ladder; what it holds
-is not made again, unless it was made under another protocol. One thread.
+6,400 examples, are those of the study (evidence/study/runs.csv; `--runs` names another table), or made here. Both
+ladders begin at the rate that the separate run chose at 50 examples, and both train a rung once more at 0.3 of its rate
+where its validation loss is not below that of the rung before. Written to evidence/planning/one_pass.json after every
+ladder; what it holds is not made again, unless it was made under another protocol. One thread.
 """
 
 from __future__ import annotations

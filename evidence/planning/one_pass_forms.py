@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evidence.planning.one_pass import RESULT as SEPARATE_RUNS
-from evidence.planning.one_pass_ladder import Trunk
+from evidence.planning.one_pass_ladder import Factor, Trunk
 from evidence.results import write_numbers
 from lensllm.candidates import find_candidate
 from lensllm.search.workers import one_quiet_thread
@@ -57,6 +57,16 @@ FORMS = [
 ]
 
 
+def warmed_up(warm: int) -> Factor:
+    """The rate of the trunk, after so many steps of warm-up."""
+    return lambda step: min(1.0, (step + 1) / (warm + 1))
+
+
+def cooled_down(steps: int, power: float) -> Factor:
+    """The rate of a branch, which falls to 0 in so many steps."""
+    return lambda step: max(0.0, 1 - (step / steps) ** power)
+
+
 def ladder(encoded: EncodedTask, form: Form, rate: float) -> tuple[list[float], float]:
     """Test losses at the rungs, and the FLOPs of all training."""
     trunk, train = Trunk(encoded), encoded.split("train")
@@ -64,25 +74,14 @@ def ladder(encoded: EncodedTask, form: Form, rate: float) -> tuple[list[float], 
     for before, examples in pairwise([0, *SIZES]):
         began = trunk.meter.total
         steps = max(1, round(form.epochs * (examples - before) / 8))
-        warm = 0 if before else WARM_UP
-        trunk.train(
-            train[:examples] if form.mixed else train[before:examples],
-            steps,
-            form.rate * rate,
-            lambda step, warm=warm: min(1.0, (step + 1) / (warm + 1)),
-            seed=examples if form.mixed else 0,
-        )
+        new = train[:examples] if form.mixed else train[before:examples]
+        seed = examples if form.mixed else 0
+        trunk.train(new, steps, form.rate * rate, warmed_up(0 if before else WARM_UP), seed)
         here = trunk.checkpoint()
         if form.cool_down:
-            n = max(1, round(form.cool_down * 3 * examples / 8))
-            power = 0.5 if form.root else 1.0
-            trunk.train(
-                train[:examples],
-                n,
-                form.rate * rate,
-                lambda step, n=n, power=power: max(0.0, 1 - (step / n) ** power),
-                seed=1000 + examples,
-            )
+            steps = max(1, round(form.cool_down * 3 * examples / 8))
+            fall = cooled_down(steps, 0.5 if form.root else 1.0)
+            trunk.train(train[:examples], steps, form.rate * rate, fall, 1000 + examples)
         spent += trunk.meter.total - began
         losses.append(measure(trunk.model, encoded, "test", trunk.meter).nats_per_byte)
         trunk.go_back(here)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from evidence.accuracy import own, own_page
+from evidence.commands import main
 from evidence.cost import cost
 from evidence.study import bounds as study_bounds
 from evidence.study.config import StudyConfig
@@ -16,7 +17,6 @@ from evidence.study.curves import own_curves, seed_noise
 from evidence.study.probes import LAST
 from evidence.study.runs import COLUMNS
 from evidence.theory.own_bounds import own_bounds
-from lensllm.cli import main
 from lensllm.errors import InputError
 from lensllm.selectors.growing_slopes import COMMON, OWN
 
@@ -124,7 +124,7 @@ def test_the_section_shows_what_was_measured(study, tmp_path, monkeypatch):
     result = own.run(study, docs=tmp_path)
     page = (tmp_path / "evidence.md").read_text()
     assert f"| {result['methods']['sub_tuning']['regret']['mean']:.4f} |" in page
-    assert "written by `lensllm bench own --docs docs`" in page
+    assert "written by `python -m evidence own --docs docs`" in page
     assert len(shown["own_curves_design"].data) == 2 * 10
     assert len(shown["own_forecasts_design"].data) == 2 * 2
     reliability = result["calibration"]["reliability"]
@@ -164,7 +164,7 @@ def test_log_errors_are_split_into_what_all_share_and_the_rest():
 
 
 def test_the_default_error_scales_are_those_of_the_published_and_the_design_tasks():
-    root = Path(__file__).parents[2] / "benchmarks" / "study"
+    root = Path(__file__).parents[2] / "evidence" / "study"
     study = StudyConfig.read(root / "study.yaml").model_copy(update={"table": str(root / "runs.csv")})
     data = own_curves(study, study.design_tasks)
     for released, found in zip((COMMON, OWN), own.error_scales(data), strict=True):
@@ -185,12 +185,12 @@ def test_the_command_prints_and_writes(study, tmp_path, capsys):
     config = tmp_path / "study.yaml"
     config.write_text(yaml.safe_dump(study.model_dump()))
     with pytest.raises(SystemExit) as stopped:
-        main(["bench", "own", "--study", str(config), "--json", str(tmp_path / "own.json")])
+        main(["own", "--study", str(config), "--json", str(tmp_path / "own.json")])
     assert stopped.value.code == 0
     said = capsys.readouterr().out
     assert "design tasks: easy, hard" in said
     written = json.loads((tmp_path / "own.json").read_text())
     assert {"mean", "ci", "by_task"} <= set(written["methods"]["accept_then_stop"]["regret"])
     with pytest.raises(SystemExit) as stopped:
-        main(["bench", "own", "--report", "--study", str(config)])
+        main(["own", "--report", "--study", str(config), "--json", str(tmp_path / "report.json")])
     assert stopped.value.code == 2

@@ -1,4 +1,4 @@
-"""The published benchmark: reference numbers reproduced, and what the default selector promises kept."""
+"""The published curves: reference numbers reproduced, and what the default selector promises kept."""
 
 import numpy as np
 import pytest

@@ -3,13 +3,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from evidence.commands import main
 from evidence.study import bounds as study_bounds
 from evidence.study.bounds import run_study_bounds
 from evidence.study.config import StudyConfig
 from evidence.study.probes import run_study_probes
 from evidence.study.runs import COLUMNS, run_study
 from lensllm.candidates import find_candidates
-from lensllm.cli import main
 from lensllm.errors import InputError
 from lensllm.search.workers import Setting
 from lensllm.tasks import read_task
@@ -118,7 +118,7 @@ def test_the_command_makes_all_three_tables(study, tmp_path, capsys):
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study.model_dump()))
     with pytest.raises(SystemExit) as stopped:
-        main(["bench", "run-study", str(path)])
+        main(["study", str(path)])
     assert stopped.value.code == 0
     said = capsys.readouterr()
     assert [line.split()[:2] for line in said.out.splitlines()] == [["1", "probes"], ["2", "runs"], ["1", "bounds"]]

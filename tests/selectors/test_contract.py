@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evidence.kernel.kernel_prior import Relation
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.laws import Prior
@@ -15,7 +14,6 @@ from lensllm.selectors import (
     GrowingSlopes,
     GrowingSlopesKernel,
     KernelOnly,
-    KernelPrior,
     LogMe,
     ModelSize,
     NlpMetrics,
@@ -26,7 +24,6 @@ from lensllm.selectors import (
     ZeroShot,
 )
 
-RELATION = Relation(np.array([[0.5, 0.2], [-0.3, 0.1], [0.2, 0.0], [0.1, -0.2], [0.4, 0.1]]), np.array([0.3, 0.2]))
 SELECTORS = [
     GrowingSlopes(),
     SlopeGrowth(),
@@ -39,7 +36,6 @@ SELECTORS = [
     KernelOnly(),
     NlpMetrics(),
     LogMe(),
-    KernelPrior(RELATION),
     GrowingSlopesKernel(),
 ]
 FROM_FEATURES = ("model_size", "kernel_only", "nlp_metrics", "log_me", "growing_slopes_kernel")
