@@ -74,7 +74,7 @@ def own(study: Study = STUDY, report: Report = False, json_file: Json = None, do
 
 @app.command()
 def cost(study: Study = STUDY, report: Report = False, json_file: Json = None, docs: Docs = None) -> None:
-    """What a good choice costs: every search policy replayed on curves known to the end (COST_TIME)."""
+    """What a good choice costs: every search policy replayed on curves known to the end (5 minutes)."""
     from evidence.cost.cost import RESULT, run
     from evidence.study.config import StudyConfig
 
@@ -106,7 +106,7 @@ def kernel(
     parts: Annotated[list[str] | None, typer.Argument(metavar="[PARTS]...", help="All if none is named.")] = None,
     json_file: Json = None,
 ) -> None:
-    """Time and memory of the kernel against plain per-row gradients (KERNEL_TIME)."""
+    """Time and memory of the kernel against plain per-row gradients (10 minutes)."""
     from evidence.kernel.kernel import RESULT, run
 
     run(parts or (), json_file or RESULT)
@@ -119,7 +119,7 @@ def kernel_use(
     json_file: Json = None,
     docs: Docs = None,
 ) -> None:
-    """What the kernel knows of measured losses: selectors with and without it (KERNEL_USE_TIME)."""
+    """What the kernel knows of measured losses: selectors with and without it (10 minutes)."""
     from evidence.kernel.kernel_use import RESULT, run
 
     run(report=report, runs=runs, json_file=json_file or RESULT, docs=docs)
@@ -127,7 +127,7 @@ def kernel_use(
 
 @app.command("kernel-noise")
 def kernel_noise(json_file: Json = None) -> None:
-    """Whether the kernel curve's points should count less than measured losses (KERNEL_NOISE_TIME)."""
+    """Whether the kernel curve's points should count less than measured losses (1 minute)."""
     from evidence.kernel.kernel_noise import RESULT, run
 
     run(json_file or RESULT)
@@ -150,7 +150,7 @@ def bound(
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figures of docs/theory.md.")] = False,
     json_file: Json = None,
 ) -> None:
-    """The bound on 60 fine-tuned models: valid, tight, useful, dear? (BOUND_TIME)."""
+    """The bound on 60 fine-tuned models: valid, tight, useful, dear? (20 minutes)."""
     from evidence.theory.bound import RESULT, run
 
     run(measured=not summary, drawn=figures, json_file=json_file or RESULT)
@@ -158,7 +158,7 @@ def bound(
 
 @app.command()
 def quadrature(json_file: Json = None) -> None:
-    """How good the interval of v^T H^+ v is (QUADRATURE_TIME)."""
+    """How good the interval of v^T H^+ v is (seconds)."""
     from evidence.theory.quadrature import RESULT, run
 
     run(json_file or RESULT)
@@ -166,7 +166,7 @@ def quadrature(json_file: Json = None) -> None:
 
 @app.command()
 def phases(json_file: Json = None) -> None:
-    """Whether a candidate's phase tells how wrong its forecast will be (PHASES_TIME)."""
+    """Whether a candidate's phase tells how wrong its forecast will be (seconds)."""
     from evidence.theory.phases import RESULT, run
 
     run(json_file or RESULT)
@@ -174,7 +174,7 @@ def phases(json_file: Json = None) -> None:
 
 @app.command()
 def plan(json_file: Json = None) -> None:
-    """Whether plans are right, against known answers (PLAN_TIME)."""
+    """Whether plans are right, against known answers (seconds)."""
     from evidence.planning.plan import RESULT, run
 
     run(json_file or RESULT)
@@ -185,7 +185,7 @@ def one_pass(
     runs: Annotated[Path | None, typer.Option("--runs", help="Table of losses in place of the study's.")] = None,
     json_file: Json = None,
 ) -> None:
-    """The ladder in one training run against separate runs (ONE_PASS_TIME)."""
+    """The ladder in one training run against separate runs (10 minutes)."""
     from evidence.planning.one_pass import RESULT, run
 
     run(runs, json_file or RESULT)
@@ -193,7 +193,7 @@ def one_pass(
 
 @app.command("one-pass-forms")
 def one_pass_forms(json_file: Json = None) -> None:
-    """Which form of the one-pass ladder is nearest to separate runs (ONE_PASS_FORMS_TIME)."""
+    """Which form of the one-pass ladder is nearest to separate runs (10 minutes)."""
     from evidence.planning.one_pass_forms import RESULT, run
 
     run(json_file or RESULT)
@@ -212,7 +212,7 @@ def decision_time(
 
 @app.command()
 def trainer(json_file: Json = None) -> None:
-    """Tokens a second of a fine-tuning run against a plain Trainer's (TRAINER_TIME)."""
+    """Tokens a second of a fine-tuning run against a plain Trainer's (5 minutes)."""
     from evidence.speed.trainer import RESULT, run
 
     run(json_file or RESULT)
@@ -220,7 +220,7 @@ def trainer(json_file: Json = None) -> None:
 
 @app.command("learning-rate")
 def learning_rate(json_file: Json = None) -> None:
-    """Losses by learning rate, size and epochs: where the training defaults come from (LR_TIME)."""
+    """Losses by learning rate, size and epochs: where the training defaults come from (10 minutes)."""
     from evidence.study.learning_rate import RESULT, run
 
     run(json_file or RESULT)
