@@ -30,7 +30,7 @@ class ErrorScale:
         sd: per doubling, before anything is known of the task.
         degrees: how many hindcasts the prior is worth (scaled inverse chi-squared).
         exponent: growth with the number of doublings ahead.
-        inflation: factor at which 90 % intervals hold 90 % of the truths (`lensllm.benchmark.calibration`).
+        inflation: factor at which 90 % intervals hold 90 % of the truths (evidence/accuracy/calibration.py).
     """
 
     sd: float
@@ -80,7 +80,7 @@ class GrowingSlopes(Selector):
     with n doublings ahead, as that of a slope that drifts at random, and it changes no ranking. The own part grows as
     n^1.1 and decides P(best). The scale of each comes from the task's own hindcasts (hide the last sizes and forecast
     them) with a prior from the published curves and the design tasks of our own (`error_scales` in the JSON of
-    `lensllm bench own`). docs/evidence.md and docs/decisions.md say how the constants were chosen.
+    `python -m evidence own`). docs/evidence.md and docs/decisions.md say how the constants were chosen.
 
     Args:
         law_weight: weight of the law, between 0 and 1.
