@@ -9,6 +9,7 @@ from evidence.study.bounds import run_study_bounds
 from evidence.study.config import StudyConfig
 from evidence.study.probes import run_study_probes
 from evidence.study.runs import COLUMNS, run_study
+from lensllm.candidates import Full
 from lensllm.errors import InputError
 from lensllm.execution import InProcess
 

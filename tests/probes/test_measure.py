@@ -99,5 +99,5 @@ def test_bad_input_is_named(examples):
     candidate, encoded = examples("gpt")
     with pytest.raises(InputError, match="3 probe examples are too few: the kernel curve needs 8"):
         measure(candidate, encoded[:3])
-    with pytest.raises(InputError, match="500 probe examples asked for, and sums has 136"):
+    with pytest.raises(InputError, match="500 examples asked for, and sums has 136"):
         examples("gpt", 500)
