@@ -28,7 +28,7 @@ from lensllm.benchmark.study import StudyConfig
 from lensllm.curves import Curves
 from lensllm.planning.phases import LEAST_SIZES, phases
 from lensllm.selectors import GrowingSlopes
-from lensllm.selectors.slopes import LogCurves
+from lensllm.selectors.log_curves import LogCurves
 
 AHEAD = (1, 3, 5)
 HALF = 0.5
@@ -43,7 +43,7 @@ def errors(task: str, curves: Curves) -> pd.DataFrame:
         for ahead in AHEAD:
             at = columns - 1 + ahead
             if at < logs.x.size:
-                error = selector.points(logs.up_to(columns), logs.x[[at]])[:, 0] - logs.y[:, at]
+                error = selector.log_losses(logs.up_to(columns), logs.x[[at]])[:, 0] - logs.y[:, at]
                 own = (error - error.mean()) / ahead**selector.own.exponent
                 rows += [
                     {"task": task, "origin": columns, "ahead": ahead, "p_power": p.p_power, "own": e}

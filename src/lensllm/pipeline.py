@@ -12,7 +12,7 @@ from lensllm.candidates import Candidate, find_candidates
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves
 from lensllm.errors import InputError
-from lensllm.planning import Cost
+from lensllm.planning import Cost, plan_sizes
 from lensllm.planning.phases import phases
 from lensllm.probes.record import Probe
 from lensllm.report import write_report
@@ -123,15 +123,14 @@ def _conclude(made: list[Run | Probe], search: Ladder | Search, setting: Setting
     probed = {one.candidate: one.features() for one in made if isinstance(one, Probe) and one.status == "done"}
     curves = Curves.from_tidy(table, features.join(pd.DataFrame.from_dict(probed, orient="index"))).of(names)
     target = len(task.train)
-    path = forecast_path(default_selector(bool(probed)), curves, target)
-    ranking, forecast = rank(curves, path[-1], made)
+    made_of = forecast_path(default_selector(curves), curves, target, plan_sizes(curves, target))
+    ranking, forecast = rank(curves, made_of, made)
     return Selection(
         task=task.name,
         target_size=target,
         ranking=ranking,
         curves=curves,
         forecast=forecast,
-        path=path,
         flops=sum(one.flops for one in made),
         flops_everything=everything_flops(zero_shots, task, setting.training_config),
         seconds=sum(one.seconds for one in made),

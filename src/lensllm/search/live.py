@@ -19,7 +19,6 @@ from lensllm.search.ledger import Ledger
 from lensllm.search.policy import Decision
 from lensllm.search.regret import ExpectedRegret
 from lensllm.search.workers import Job, ProbeJob, Setting
-from lensllm.selectors import default_selector
 from lensllm.store import Store
 from lensllm.tuning.run import Run
 
@@ -61,7 +60,7 @@ class Record:
 
     def policy(self, ledger: Ledger) -> ExpectedRegret:
         """The policy that decides, forecasting as is done at the end."""
-        return ExpectedRegret(self.stop_p_best, self.stop_regret, selector=default_selector(ledger.probed))
+        return ExpectedRegret(self.stop_p_best, self.stop_regret)
 
     def write(self, folder: Path) -> None:
         """Write `decisions.json` whole or not at all."""
