@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lensllm import zoo
-from lensllm.benchmark.own_curves import own_curves
-from lensllm.benchmark.study import StudyConfig
 from lensllm.config import SelectConfig
 from lensllm.pipeline import Progress, run_selection
 from lensllm.report import write_report
@@ -20,7 +17,6 @@ from lensllm.selection import Selection
 TASK = "define"
 REAL = "smollm2-135m"
 TRUTH = "demo_truth.json"
-COMMAND = "python -m lensllm.demo benchmarks/study/study.yaml"
 
 
 def run_demo(output_dir: Path, real: bool = False, progress: Progress | None = None) -> Selection:
@@ -76,18 +72,3 @@ def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
         ),
         "candidates": len(order),
     }
-
-
-def study_truth(study: str | Path) -> dict[str, Any]:
-    """The truth as a study (`lensllm bench run-study`) measured it, every candidate fine-tuned on all the data.
-
-    Raises:
-        InputError: if the study has not finished the demonstration's task.
-    """
-    curves = own_curves(StudyConfig.read(study), [TASK])[TASK]
-    losses = dict(zip(curves.candidates, map(float, curves.losses[:, -1]), strict=True))
-    return {"command": COMMAND, "task": TASK, "examples": int(curves.sizes[-1]), "losses": losses}
-
-
-if __name__ == "__main__":
-    Path(__file__).with_name(TRUTH).write_text(json.dumps(study_truth(sys.argv[1]), indent=2) + "\n")

@@ -91,7 +91,7 @@ def test_a_candidate_that_is_there_as_it_came_needs_nothing(curves):
 
 
 def test_intervals_and_never_agree_with_laws_whose_answer_is_known():
-    """Coverage over pools of laws; the whole measurement is benchmarks/plan.py."""
+    """Coverage over pools of laws; the whole measurement is `python -m evidence plan`."""
     rng = np.random.default_rng(0)
     inside, never, was = [], [], []
     for _ in range(12):

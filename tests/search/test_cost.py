@@ -57,7 +57,7 @@ def test_the_cost_is_known_before_it_is_spent(define, model):
 
 
 def test_the_cost_of_a_probe_is_known_roughly(define):
-    """Within a factor of two; `benchmarks/probe_cost.py` has all models."""
+    """Within a factor of two; `python -m evidence probe-cost` has all models."""
     candidate = find_candidate("llama-0.2m-jargon-1.5m")
     encoded = EncodedTask(candidate, define, PROTOCOL)
     forecast = probe_flops(fine_tune(encoded, 0), candidate.vocabulary, define, PROTOCOL)

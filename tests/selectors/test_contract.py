@@ -14,7 +14,6 @@ from lensllm.selectors import (
     GrowingSlopes,
     GrowingSlopesKernel,
     KernelOnly,
-    KernelPrior,
     LogMe,
     ModelSize,
     NlpMetrics,
@@ -24,9 +23,7 @@ from lensllm.selectors import (
     VanillaLawSelector,
     ZeroShot,
 )
-from lensllm.selectors.kernel_prior import Relation
 
-RELATION = Relation(np.array([[0.5, 0.2], [-0.3, 0.1], [0.2, 0.0], [0.1, -0.2], [0.4, 0.1]]), np.array([0.3, 0.2]))
 SELECTORS = [
     GrowingSlopes(),
     SlopeGrowth(),
@@ -39,7 +36,6 @@ SELECTORS = [
     KernelOnly(),
     NlpMetrics(),
     LogMe(),
-    KernelPrior(RELATION),
     GrowingSlopesKernel(),
 ]
 FROM_FEATURES = ("model_size", "kernel_only", "nlp_metrics", "log_me", "growing_slopes_kernel")

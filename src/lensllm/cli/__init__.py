@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lensllm.cli import bench, bound, dynamics, forecast, kernel, plan, replay, runs, select, zoo
+from lensllm.cli import bound, dynamics, forecast, kernel, plan, replay, runs, select, zoo
 from lensllm.errors import InputError
 
 app = typer.Typer(
@@ -17,7 +17,6 @@ app = typer.Typer(
     add_completion=False,
 )
 zoo_app = typer.Typer(help="The models and tasks that ship with lensllm.", no_args_is_help=True)
-bench_app = typer.Typer(help="The measurements behind the claims.", no_args_is_help=True)
 
 app.command()(select.select)
 app.command()(select.demo)
@@ -31,11 +30,6 @@ app.command()(dynamics.dynamics)
 app.add_typer(zoo_app, name="zoo")
 zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
-app.add_typer(bench_app, name="bench")
-bench_app.command("published")(bench.bench_published)
-bench_app.command("own")(bench.bench_own)
-bench_app.command("cost")(bench.bench_cost)
-bench_app.command("run-study")(bench.bench_run_study)
 
 LISTS = ("--models", "--sizes")
 

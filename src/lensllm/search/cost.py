@@ -19,7 +19,7 @@ BACKWARD = 2.0
 PADDING = 1.07
 """Steps of eight examples sorted within eight steps are padded by about 9 %, the evaluation's sorted batches by 2 %."""
 PROBE_STEPS = 60
-"""Steps of a kernel curve's descent, with all that is not counted apart: a median (`benchmarks/probe_cost.py`)."""
+"""Steps of a kernel curve's descent, with all that is not counted apart: a median (`python -m evidence probe-cost`)."""
 DEFAULT_PART = 0.1
 SECONDS_AN_HOUR = 3600.0
 

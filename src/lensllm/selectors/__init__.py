@@ -5,7 +5,6 @@ from lensllm.selectors.base import Selector, forecast_path
 from lensllm.selectors.growing_slopes import GrowingSlopes
 from lensllm.selectors.growing_slopes_kernel import GrowingSlopesKernel, default_selector
 from lensllm.selectors.kernel_only import KernelOnly
-from lensllm.selectors.kernel_prior import KernelPrior
 from lensllm.selectors.log_me import LogMe
 from lensllm.selectors.model_size import ModelSize
 from lensllm.selectors.nlp_metrics import NlpMetrics
@@ -20,7 +19,6 @@ __all__ = [
     "GrowingSlopes",
     "GrowingSlopesKernel",
     "KernelOnly",
-    "KernelPrior",
     "LogMe",
     "ModelSize",
     "NlpMetrics",

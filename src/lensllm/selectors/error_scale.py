@@ -20,7 +20,7 @@ class ErrorScale:
         sd: per doubling, before anything is known of the task.
         degrees: how many hindcasts the prior is worth (scaled inverse chi-squared).
         exponent: growth with the number of doublings ahead.
-        inflation: factor at which 90 % intervals hold 90 % of the truths.
+        inflation: factor at which 90 % intervals hold 90 % of the truths (evidence/accuracy/calibration.py).
     """
 
     sd: float
@@ -40,7 +40,7 @@ class ErrorScale:
 
 
 COMMON = ErrorScale(sd=0.0173, degrees=2.0, exponent=1.5, inflation=0.66)
-"""From the published curves and the design tasks of our own together (`error_scales` of the evidence). The exponent is
+"""From the published curves and the design tasks of our own together (`error_scales` in evidence/accuracy/own.json). The exponent is
 that of a slope that drifts at random; two degrees, because the scale differs threefold between tasks."""
 CANDIDATE = ErrorScale(sd=0.0398, degrees=2.0, exponent=1.1, inflation=0.45)
 """Of each candidate's own error, found in the same way; 1.1 is what its errors grow with on the published curves."""

@@ -1,0 +1,1 @@
+"""How good forecasts, choices and stated probabilities are, on published curves and on our own."""

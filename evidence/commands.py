@@ -1,0 +1,266 @@
+"""`python -m evidence SUBJECT`: one measurement a command; its numbers go to a JSON file beside the script."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lensllm.cli.common import empty_table, print_table
+from lensllm.errors import InputError
+
+if TYPE_CHECKING:
+    from lensllm.probes.record import Probe
+    from lensllm.tuning.run import Run
+
+STUDY = Path("evidence/study/study.yaml")
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the numbers here, not beside the script.")]
+Docs = Annotated[Path | None, typer.Option("--docs", help="Write the tables and figures of this folder's page, too.")]
+Study = Annotated[Path, typer.Option("--study", help="The study whose curves are scored.")]
+Report = Annotated[bool, typer.Option("--report", help="Score the report tasks, not the design tasks.")]
+
+app = typer.Typer(
+    help="The measurements behind the claims. Each writes its numbers to a JSON file beside its script.",
+    context_settings={"terminal_width": 120},
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one measurement; bad input ends with one sentence on stderr and exit code 2."""
+    try:
+        app(args=(sys.argv[1:] if arguments is None else arguments) or ["--help"], prog_name="python -m evidence")
+    except InputError as error:
+        print(f"evidence: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def published(json_file: Json = None, docs: Docs = None) -> None:
+    """Every selector on the published fine-tuning curves (1 minute)."""
+    from evidence.accuracy.published import RESULT, run
+
+    result = run(json_file or RESULT, docs)
+    table = empty_table("method", "PearCorr", "RelAcc", "Spearman", "top-1")
+    for name, m in result["methods"].items():
+        means = [m["pearcorr"], m["rel_acc"], m["spearman"], m["top_1"]]
+        table.add_row(name, *(f"{metric['mean']:.2f}" for metric in means))
+    print_table(table)
+
+
+@app.command()
+def own(study: Study = STUDY, report: Report = False, json_file: Json = None, docs: Docs = None) -> None:
+    """Every selector on our own fine-tuning curves, those tasks that are complete (2 minutes)."""
+    from evidence.accuracy.own import REPORT_RESULT, RESULT, run
+    from evidence.study.config import StudyConfig
+
+    file = json_file or (REPORT_RESULT if report else RESULT)
+    result = run(StudyConfig.read(study), report=report, json_file=file, docs=docs)
+    print(f"{result['split']} tasks: {', '.join(result['tasks'])}")
+    table = empty_table("method", "PearCorr", "RelAcc", "90 % interval", "regret")
+    for name, m in result["methods"].items():
+        low, high = m["rel_acc"]["ci"]
+        numbers = [f"{m['pearcorr']['mean']:.2f}" if m["pearcorr"]["mean"] is not None else ""]
+        numbers += [f"{m['rel_acc']['mean']:.2f}", f"{low:.1f} to {high:.1f}", f"{m['regret']['mean']:.4f}"]
+        table.add_row(name, *numbers)
+    print_table(table)
+
+
+@app.command()
+def cost(study: Study = STUDY, report: Report = False, json_file: Json = None, docs: Docs = None) -> None:
+    """What a good choice costs: every search policy replayed on curves known to the end (5 minutes)."""
+    from evidence.cost.cost import RESULT, run
+    from evidence.study.config import StudyConfig
+
+    result = run(StudyConfig.read(study), report=report, json_file=json_file or RESULT, docs=docs)
+    for split in ("published", "own"):
+        if result[split] is None:
+            print("own curves: no task is complete", file=sys.stderr)
+            continue
+        print(f"{split}: compute for a RelAcc of 99 or more, in parts of fine-tuning everything")
+        reach = result[split]["reach"]
+        certainties = [key for key in reach if key.startswith("99@")]
+        table = empty_table("policy", *(f"in {key[3:]} of cases" for key in certainties))
+        for name in reach[certainties[0]]:
+            found = [reach[key][name]["hindsight"] for key in certainties]
+            table.add_row(name, *(f"{best['cost']:.3f}" if best else "never" for best in found))
+        print_table(table)
+
+
+@app.command("probe-cost")
+def probe_cost(json_file: Json = None) -> None:
+    """How well the FLOPs of a probe are foreseen (seconds)."""
+    from evidence.cost.probe_cost import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command()
+def kernel(
+    parts: Annotated[list[str] | None, typer.Argument(metavar="[PARTS]...", help="All if none is named.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Time and memory of the kernel against plain per-row gradients (10 minutes)."""
+    from evidence.kernel.kernel import RESULT, run
+
+    run(parts or (), json_file or RESULT)
+
+
+@app.command("kernel-use")
+def kernel_use(
+    report: Annotated[bool, typer.Option("--report", help="Score the report tasks, too.")] = False,
+    runs: Annotated[Path | None, typer.Option("--runs", help="Table of losses in place of the study's.")] = None,
+    json_file: Json = None,
+    docs: Docs = None,
+) -> None:
+    """What the kernel knows of measured losses: selectors with and without it (10 minutes)."""
+    from evidence.kernel.kernel_use import RESULT, run
+
+    run(report=report, runs=runs, json_file=json_file or RESULT, docs=docs)
+
+
+@app.command("kernel-noise")
+def kernel_noise(json_file: Json = None) -> None:
+    """Whether the kernel curve's points should count less than measured losses (1 minute)."""
+    from evidence.kernel.kernel_noise import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command("other-packages")
+def other_packages(
+    others: Annotated[Path, typer.Argument(help="The folder that the packages were installed into.")],
+    json_file: Json = None,
+) -> None:
+    """PL_alpha and LogME against the packages that others use, installed apart (seconds)."""
+    from evidence.kernel.other_packages import RESULT, run
+
+    run(others, json_file or RESULT)
+
+
+@app.command()
+def bound(
+    summary: Annotated[bool, typer.Option("--summary", help="Measure nothing, sum up what is there.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the figures of docs/theory.md.")] = False,
+    json_file: Json = None,
+) -> None:
+    """The bound on 60 fine-tuned models: valid, tight, useful, dear? (20 minutes)."""
+    from evidence.theory.bound import RESULT, run
+
+    run(measured=not summary, drawn=figures, json_file=json_file or RESULT)
+
+
+@app.command()
+def quadrature(json_file: Json = None) -> None:
+    """How good the interval of v^T H^+ v is (seconds)."""
+    from evidence.theory.quadrature import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command()
+def phases(json_file: Json = None) -> None:
+    """Whether a candidate's phase tells how wrong its forecast will be (seconds)."""
+    from evidence.theory.phases import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command()
+def plan(json_file: Json = None) -> None:
+    """Whether plans are right, against known answers (seconds)."""
+    from evidence.planning.plan import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command("one-pass")
+def one_pass(
+    runs: Annotated[Path | None, typer.Option("--runs", help="Table of losses in place of the study's.")] = None,
+    json_file: Json = None,
+) -> None:
+    """The ladder in one training run against separate runs (10 minutes)."""
+    from evidence.planning.one_pass import RESULT, run
+
+    run(runs, json_file or RESULT)
+
+
+@app.command("one-pass-forms")
+def one_pass_forms(json_file: Json = None) -> None:
+    """Which form of the one-pass ladder is nearest to separate runs (10 minutes)."""
+    from evidence.planning.one_pass_forms import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command("decision-time")
+def decision_time(
+    candidates: Annotated[list[int] | None, typer.Argument(help="1,000, 10,000 and 100,000 if none is named.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Time and memory of one decision with many candidates (2 minutes)."""
+    from evidence.speed.decision_time import CANDIDATES, RESULT, run
+
+    run(candidates or CANDIDATES, json_file or RESULT)
+
+
+@app.command()
+def trainer(json_file: Json = None) -> None:
+    """Tokens a second of a fine-tuning run against a plain Trainer's (5 minutes)."""
+    from evidence.speed.trainer import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command("learning-rate")
+def learning_rate(json_file: Json = None) -> None:
+    """Losses by learning rate, size and epochs: where the training defaults come from (10 minutes)."""
+    from evidence.study.learning_rate import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command()
+def study(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")] = STUDY) -> None:
+    """Probe, fine-tune and bound every candidate on every task; run again to go on (8 hours, two cores)."""
+    from evidence.study.bounds import run_study_bounds
+    from evidence.study.config import StudyConfig
+    from evidence.study.probes import run_study_probes
+    from evidence.study.runs import run_study
+
+    settings = StudyConfig.read(config)
+    if settings.probes_table:
+        print(f"{len(run_study_probes(settings, _told_probe))} probes in {settings.probes_table}")
+    print(f"{len(run_study(settings, _told_run))} runs in {settings.table}")
+    if settings.bounds_table:
+        print(f"{len(run_study_bounds(settings, _told_bound))} bounds in {settings.bounds_table}")
+
+
+def _told_probe(task: str, probe: Probe) -> None:
+    line = f"{task}: {probe.candidate} probed: {probe.status} {probe.zero_shot_probe_loss:.4f}"
+    print(line, file=sys.stderr, flush=True)
+
+
+def _told_run(task: str, run: Run) -> None:
+    line = f"{task}: {run.candidate} on {run.examples:,}, seed {run.seed}: {run.status} {run.nats_per_byte:.4f}"
+    print(line, file=sys.stderr, flush=True)
+
+
+def _told_bound(task: str, row: dict[str, Any]) -> None:
+    found = f"{row['status']} {row.get('bound', math.nan):.4f}"
+    print(f"{task}: {row['candidate']} on {row['examples']:,} bounded: {found}", file=sys.stderr, flush=True)
+
+
+@app.command("demo-truth")
+def demo_truth(study: Study = STUDY, json_file: Json = None) -> None:
+    """The truth that `lensllm demo` compares with, taken from the study's table (seconds)."""
+    from evidence.study.config import StudyConfig
+    from evidence.study.demo_truth import RESULT, run
+
+    run(StudyConfig.read(study), json_file or RESULT)

@@ -1,0 +1,1 @@
+"""What a good choice costs in compute, and how well costs are foreseen."""

@@ -1,0 +1,1 @@
+"""What the neural tangent kernel costs and what it brings."""

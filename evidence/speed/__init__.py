@@ -1,0 +1,1 @@
+"""How fast fits, decisions and training are."""

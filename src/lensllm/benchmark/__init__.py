@@ -1,1 +1,0 @@
-"""Published and own curves, protocol, metrics, tables, figures."""
