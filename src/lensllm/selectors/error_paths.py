@@ -146,6 +146,17 @@ class GrowingErrors(Errors):
             if first.any():
                 normals[:, 0] = at_target[:, mine]
             if order.size:
-                paths[:, order[:, None], mine] = _root(tuple(ahead[order]), self._hurst) @ normals
+                paths[:, order[:, None], mine] = _times(_root(tuple(ahead[order]), self._hurst), normals)
                 paths[:, self._target, mine] = at_target[:, mine] * ahead[self._target] ** self._hurst
         return paths
+
+
+def _times(root: Floats, normals: Floats) -> Floats:
+    """A lower triangular matrix (S, S) times normals (draws, S, K), shape (draws, S, K).
+
+    Summed size by size: a matrix product rounds otherwise for other numbers of candidates.
+    """
+    total = np.zeros_like(normals)
+    for column in range(len(root)):
+        total[:, column:] += root[column:, column][:, None] * normals[:, column][:, None]
+    return total

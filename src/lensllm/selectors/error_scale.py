@@ -40,8 +40,8 @@ class ErrorScale:
 
 
 COMMON = ErrorScale(sd=0.0173, degrees=2.0, exponent=1.5, inflation=0.66)
-"""From the published curves and the design tasks of our own together (`error_scales` in evidence/accuracy/own.json). The exponent is
-that of a slope that drifts at random; two degrees, because the scale differs threefold between tasks."""
+"""From the published curves and the design tasks of our own together (`error_scales` in evidence/accuracy/own.json).
+The exponent is that of a slope that drifts at random; two degrees, because tasks differ much in their scale."""
 CANDIDATE = ErrorScale(sd=0.0398, degrees=2.0, exponent=1.1, inflation=0.45)
 """Of each candidate's own error, found in the same way; 1.1 is what its errors grow with on the published curves."""
 
