@@ -39,7 +39,8 @@ def test_table_ranks_by_forecast(csv, capsys):
     assert run(csv, "--target-size", "6400") == 0
     lines = capsys.readouterr().out.splitlines()
     assert "loss at 6,400" in lines[0]
-    assert [line.split()[0] for line in lines[1:]] == ["b", "a", "<script>alert(1)</script>", "untuned"]
+    assert [line.split()[0] for line in lines[1:]] == ["b", "a", "<script>alert(1)</script>", "untuned", "untuned"]
+    assert lines[4].startswith("untuned (not fine-tuned)")
 
 
 def test_json_has_every_candidate(csv, capsys):
@@ -49,7 +50,8 @@ def test_json_has_every_candidate(csv, capsys):
     rows = record["candidates"]
     assert sum(row["p_best"] for row in rows) == pytest.approx(1)
     assert all(row["low"] < row["forecast"] < row["high"] for row in rows[:3])
-    assert rows[3]["forecast"] is None
+    assert (rows[3]["model"], rows[3]["method"], rows[3]["forecast"]) == ("untuned", "none", 5)
+    assert rows[4]["forecast"] is None
 
 
 def test_picture_is_one_offline_file_that_shows_names_as_text(csv, tmp_path):

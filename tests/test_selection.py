@@ -21,9 +21,9 @@ RUNS = [Run(name, 50, "done", flops=10.0, parameters=7) for name in CURVES.candi
 @pytest.fixture
 def selection():
     samples = np.array([[0.5, 0.9, 1.3]] * 3 + [[1.1, 1.2, 1.3]])
-    forecast = Forecast(CURVES.candidates, 800, samples.mean(axis=0), samples)
+    forecast = Forecast.from_samples(CURVES.candidates, 800, samples.mean(axis=0), samples)
     ranking, joint = rank(CURVES, forecast, RUNS)
-    return Selection("t", 800, ranking, CURVES, joint, (forecast,), 30.0, 300.0, 1.0, "the end")
+    return Selection("t", 800, ranking, CURVES, joint, 30.0, 300.0, 1.0, "the end")
 
 
 def test_the_untouched_model_is_a_candidate_of_its_own(selection):
@@ -31,6 +31,8 @@ def test_the_untouched_model_is_a_candidate_of_its_own(selection):
     assert names == ["a", "b", "b (not fine-tuned)", "<c>"]
     assert [row.p_best for row in selection.ranking] == [0.75, 0, 0.25, 0]
     zero_shot = selection.ranking[2]
+    assert (zero_shot.model, zero_shot.method) == ("b", "none")
+    assert [row["method"] for row in selection.to_dict()["ranking"]] == ["full", "full", "none", "full"]
     assert (zero_shot.forecast, zero_shot.interval, zero_shot.measured) == (1.0, (1.0, 1.0), {0: 1.0})
     assert sum(row.flops for row in selection.ranking) == 30
     assert selection.ranking[3].measured == {50: 1.4}
@@ -43,9 +45,9 @@ def test_the_sentence_says_what_to_do(selection):
 
 
 def test_not_fine_tuning_can_be_the_answer():
-    forecast = Forecast(CURVES.candidates, 800, [1.1, 1.2, 1.3], [[1.1, 1.2, 1.3]])
+    forecast = Forecast(CURVES.candidates, 800, [800], [[1.1, 1.2, 1.3]])
     ranking, joint = rank(CURVES, forecast, RUNS)
-    selection = Selection("t", 800, ranking, CURVES, joint, (forecast,), 30.0, 300.0, 1.0, "the end")
+    selection = Selection("t", 800, ranking, CURVES, joint, 30.0, 300.0, 1.0, "the end")
     assert selection.sentence.startswith("Do not fine-tune: use b as it is")
     assert compare(selection, {"a": 1.1, "b": 0.9, "<c>": 1.3})["rank_of_chosen"] == 2
 
@@ -71,10 +73,10 @@ def close_pair(parameters, apart=0.002, sd=0.05):
     names = ("big", "small")
     samples = np.exp(sd * np.random.default_rng(0).standard_normal((4000, 2))) * [1.0, 1.0 + apart]
     curves = Curves(names, np.array([50]), np.ones((2, 1)), pd.DataFrame(index=list(names)))
-    forecast = Forecast(names, 800, np.array([1.0, 1.0 + apart]), samples)
+    forecast = Forecast.from_samples(names, 800, np.array([1.0, 1.0 + apart]), samples)
     runs = [Run(name, 50, "done", flops=10.0, parameters=p) for name, p in zip(names, parameters, strict=True)]
     ranking, joint = rank(curves, forecast, runs)
-    return Selection("t", 800, ranking, curves, joint, (forecast,), 30.0, 300.0, 1.0, "the end")
+    return Selection("t", 800, ranking, curves, joint, 30.0, 300.0, 1.0, "the end")
 
 
 def test_of_two_that_cannot_be_told_apart_the_smaller_is_taken():

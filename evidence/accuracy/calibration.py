@@ -10,8 +10,9 @@ import numpy as np
 from evidence.accuracy.metrics import coverage
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
-from lensllm.selectors.growing_slopes import COMMON, LEAST_POINTS, OWN, ErrorScale, GrowingSlopes, Parts
-from lensllm.selectors.slopes import LogCurves
+from lensllm.selectors.error_scale import CANDIDATE, COMMON, ErrorScale
+from lensllm.selectors.growing_slopes import HINDCAST_POINTS, GrowingSlopes, PointForecast
+from lensllm.selectors.log_curves import LogCurves
 
 LEVEL = 0.9
 DRAWS = 600
@@ -21,10 +22,10 @@ RANGE = (0.2, 3.0)
 
 @dataclass(frozen=True)
 class Case:
-    """One setting of one task: the forecast's parts and the true final log losses."""
+    """One setting of one task: the point forecast and the true final log losses."""
 
     task: str
-    parts: Parts
+    point: PointForecast
     truth: Floats
 
 
@@ -40,11 +41,11 @@ def past_errors(curves: Curves, selector: GrowingSlopes) -> PastErrors:
     """Forecast every size from every smaller one that has three points and compare."""
     logs = LogCurves.of(curves)
     common, own = [], []
-    for columns in range(LEAST_POINTS, logs.x.size):
-        errors = selector.points(logs.up_to(columns), logs.x[columns:]) - logs.y[:, columns:]
+    for columns in range(HINDCAST_POINTS, logs.x.size):
+        errors = selector.log_losses(logs.up_to(columns), logs.x[columns:]) - logs.y[:, columns:]
         ahead = logs.x[columns:] - logs.x[columns - 1]
         common += list(errors.mean(axis=0) / ahead**selector.common.exponent)
-        own += list(errors.std(axis=0, ddof=1) / ahead**selector.own.exponent)
+        own += list(errors.std(axis=0, ddof=1) / ahead**selector.candidate_error.exponent)
     return PastErrors(float(np.sqrt(np.mean(np.square(common)))), float(np.sqrt(np.mean(np.square(own)))))
 
 
@@ -56,7 +57,7 @@ def scales(
     """Common and own scale from these tasks: root mean square over the tasks."""
     common = float(np.sqrt(np.mean([past[task].common ** 2 for task in tasks])))
     own = float(np.sqrt(np.mean([past[task].own ** 2 for task in tasks])))
-    return replace(COMMON, sd=common, inflation=inflation[0]), replace(OWN, sd=own, inflation=inflation[1])
+    return replace(COMMON, sd=common, inflation=inflation[0]), replace(CANDIDATE, sd=own, inflation=inflation[1])
 
 
 def calibrate(
@@ -83,10 +84,10 @@ def _covered(
     for task in tasks:
         covered = []
         common, own = scales([other for other in tasks if other != task] or tasks, past, inflation)
-        selector = GrowingSlopes(common=common, own=own, draws=DRAWS)
+        selector = GrowingSlopes(common=common, candidate_error=own, draws=DRAWS)
         for case in cases:
             if case.task == task:
-                samples, truth = selector.sample(case.parts), case.truth
+                samples, truth = np.log(selector.with_errors(case.point).samples), case.truth
                 if centred:
                     samples, truth = samples - samples.mean(axis=1, keepdims=True), truth - truth.mean()
                 covered.append(coverage(samples, truth, LEVEL))

@@ -34,7 +34,7 @@ from lensllm.selectors import (
     VanillaLawSelector,
     ZeroShot,
 )
-from lensllm.selectors.growing_slopes import ErrorScale
+from lensllm.selectors.error_scale import ErrorScale
 
 RESULT = Path(__file__).with_suffix(".json")
 REPORT_RESULT = Path(__file__).with_name("own_report.json")
@@ -135,12 +135,16 @@ def run(
 def error_scales(data: dict[str, Curves], without: str = "") -> tuple[ErrorScale, ErrorScale]:
     """Common and own error scale from these tasks and the published ones, all with the same weight.
 
-    With all design tasks they are the default's (`lensllm.selectors.growing_slopes`); `without` leaves a task out.
+    With all design tasks they are the default's (`lensllm.selectors.error_scale`); `without` leaves a task out.
     """
     published, plain = load(), GrowingSlopes()
     rest = {task: curves for task, curves in data.items() if task != without}
     cases = cases_of(published, plain) + [
-        Case(task, plain.parts(curves.up_to(curves.sizes[-1] / budget), curves.sizes[-1]), np.log(curves.losses[:, -1]))
+        Case(
+            task,
+            plain.point_forecast(curves.up_to(curves.sizes[-1] / budget), curves.sizes[-1]),
+            np.log(curves.losses[:, -1]),
+        )
         for task, curves in rest.items()
         for budget in BUDGETS
     ]
@@ -153,7 +157,7 @@ def left_out(data: dict[str, Curves]) -> dict[Key, Forecast]:
     made: dict[Key, Forecast] = {}
     for task, curves in data.items():
         common, own = error_scales(data, without=task)
-        made |= forecasts("growing_slopes", GrowingSlopes(common=common, own=own), {task: curves})
+        made |= forecasts("growing_slopes", GrowingSlopes(common=common, candidate_error=own), {task: curves})
     return made
 
 

@@ -150,8 +150,7 @@ def against(
 
 def part_of(forecast: Forecast, rows: np.ndarray) -> Forecast:
     """The forecast of some of the candidates."""
-    names = tuple(forecast.candidates[row] for row in rows)
-    return Forecast(names, forecast.target_size, forecast.mean[rows], forecast.samples[:, rows])
+    return forecast.of([forecast.candidates[row] for row in rows])
 
 
 def leave_one_task_out(data: dict[str, Curves]) -> dict[str, Any]:
@@ -197,13 +196,11 @@ def settings(data: dict[str, Curves], lag_weight: float = 0.6) -> dict[str, Any]
 
 
 def _as_forecast(curves: Curves, mean: Floats) -> Forecast:
-    return Forecast(curves.candidates, TARGET, mean, mean)
+    return Forecast(curves.candidates, TARGET, np.array([TARGET]), mean[None])
 
 
 def _point(selector: GrowingSlopes, curves: Curves) -> Floats:
-    from lensllm.selectors.slopes import LogCurves
-
-    return np.exp(selector.points(LogCurves.of(curves), np.array([np.log2(TARGET)]))[:, 0])
+    return np.exp(selector.point_forecast(curves, TARGET).log_means[0])
 
 
 def _left_out(
@@ -223,9 +220,9 @@ def _left_out(
 
 
 def cases_of(data: dict[str, Curves], selector: GrowingSlopes) -> list[Case]:
-    """Every task at every budget: the parts of the selector's forecast and the truth."""
+    """Every task at every budget: the selector's point forecast and the truth."""
     return [
-        Case(task, selector.parts(curves.up_to(TARGET / b), TARGET), np.log(curves.at(TARGET)))
+        Case(task, selector.point_forecast(curves.up_to(TARGET / b), TARGET), np.log(curves.at(TARGET)))
         for task, curves in data.items()
         for b in BUDGETS
     ]
@@ -255,7 +252,7 @@ def by_doublings(data: dict[str, Curves], fitted: dict[str, GrowingSlopes]) -> d
             seen = data[task].up_to(sizes[column])
             for n in DOUBLINGS:
                 if column + n < sizes.size:
-                    samples = selector.sample(selector.parts(seen, sizes[column + n]))
+                    samples = np.log(selector.forecast(seen, sizes[column + n]).samples)
                     truth = np.log(data[task].at(sizes[column + n]))
                     held[str(n)][task].append(metrics.coverage(samples, truth, 0.9))
     return {n: {task: float(np.mean(parts)) for task, parts in by_task.items()} for n, by_task in held.items()}
@@ -265,13 +262,12 @@ def _without(task: str, past: dict[str, PastErrors], cases: list[Case]) -> Growi
     """The default selector with error scales from the other tasks."""
     others = [other for other in TASKS if other != task]
     common, own = calibrate(others, past, [case for case in cases if case.task != task])
-    return GrowingSlopes(common=common, own=own)
+    return GrowingSlopes(common=common, candidate_error=own)
 
 
 def _calibration_of(selector: GrowingSlopes, mine: list[Case]) -> dict[str, Any]:
     truth = np.exp(mine[0].truth)
-    names = tuple(str(i) for i in range(truth.size))
-    made = [Forecast(names, TARGET, np.exp(case.parts.mean), np.exp(selector.sample(case.parts))) for case in mine]
+    made = [selector.with_errors(case.point) for case in mine]
     rivals: dict[str, list[Floats]] = {"p_best": [], "uniform": [], "softmax": []}
     for forecast in made:
         for name, probabilities in rivals_of(forecast, forecast).items():
@@ -283,7 +279,7 @@ def _calibration_of(selector: GrowingSlopes, mine: list[Case]) -> dict[str, Any]
         },
         "brier": {name: float(np.mean([metrics.brier(p, truth) for p in ps])) for name, ps in rivals.items()},
         "log_score": {name: float(np.mean([metrics.log_score(p, truth) for p in ps])) for name, ps in rivals.items()},
-        "inflation": {"common": selector.common.inflation, "own": selector.own.inflation},
+        "inflation": {"common": selector.common.inflation, "own": selector.candidate_error.inflation},
     }
 
 

@@ -23,7 +23,6 @@ from evidence.study.curves import own_curves, read_runs
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.errors import InputError
-from lensllm.forecast import Forecast
 from lensllm.search.accept_then_stop import AcceptThenStopPolicy
 from lensllm.search.asha import Asha
 from lensllm.search.full import Full
@@ -109,19 +108,13 @@ class Remembered(PointSelector):
         self.selector = selector
         self._known: dict[tuple[bytes, float], float] = {}
 
-    def forecast(self, curves: Curves, target_size: float) -> Forecast:
-        """Forecast each candidate by itself."""
-        mean = np.empty(len(curves.candidates))
-        for row, losses in enumerate(curves.losses):
-            key = (losses[np.isfinite(losses)].tobytes(), target_size)
-            if key not in self._known:
-                self._known[key] = self.selector.point(curves.of([curves.candidates[row]]), target_size)
-            mean[row] = self._known[key]
-        return Forecast(curves.candidates, target_size, mean, mean[None])
-
     def point(self, curve: Curves, target_size: float) -> float:
         """The selector's own."""
-        return self.selector.point(curve, target_size)
+        losses = curve.losses[0]
+        key = (losses[np.isfinite(losses)].tobytes(), target_size)
+        if key not in self._known:
+            self._known[key] = self.selector.point(curve, target_size)
+        return self._known[key]
 
 
 def rel_acc(losses: Floats, chosen: int) -> float:
@@ -370,7 +363,7 @@ def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], GrowingSl
     made = {}
     for known in sets:
         common, own = calibrate(sorted(known), past, [case for case in cases if case.task in known])
-        made[known] = GrowingSlopes(common=common, own=own, laws=laws)
+        made[known] = GrowingSlopes(common=common, candidate_error=own, laws=laws)
     return made
 
 
@@ -400,7 +393,9 @@ def run_published(subsets: int = SUBSETS, nested: int = NESTED_SUBSETS) -> dict[
         "seed": SEED,
         "subsets": subsets,
         "models": MODELS["published"],
-        "own_scale": {"+".join(sorted(k)): [s.own.sd, s.own.inflation] for k, s in selectors.items()},
+        "own_scale": {
+            "+".join(sorted(k)): [s.candidate_error.sd, s.candidate_error.inflation] for k, s in selectors.items()
+        },
         **tables(outcomes, chosen_on, tasks),
         "frontiers": frontiers(outcomes, tasks),
         "reliability": reliability(default),

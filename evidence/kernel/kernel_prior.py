@@ -12,7 +12,7 @@ from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors.fitted_laws import FittedLaws
-from lensllm.selectors.growing_slopes import GrowingSlopes, Parts
+from lensllm.selectors.growing_slopes import GrowingSlopes, PointForecast
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
 
 FEATURES = ("decay", "size", "trace", "effective_rank", "fall")
@@ -79,10 +79,10 @@ class KernelPrior(GrowingSlopes):
         super().__init__(**options)  # type: ignore[arg-type]
         self.relation = relation
 
-    def parts(self, curves: Curves, target_size: float) -> Parts:
-        """The default's parts, its laws drawn towards what the kernels let expect."""
+    def point_forecast(self, curves: Curves, target_size: float, sizes: Sequence[float] | Floats = ()) -> PointForecast:
+        """The default's, its laws drawn towards what the kernels let expect."""
         self._laws = FittedLaws(self.relation.prior(kernel_features(curves)))
-        return super().parts(curves, target_size)
+        return super().point_forecast(curves, target_size, sizes)
 
 
 def kernel_features(curves: Curves) -> Floats:

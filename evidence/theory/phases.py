@@ -29,7 +29,7 @@ from evidence.study.curves import own_curves
 from lensllm.curves import Curves
 from lensllm.planning.phases import LEAST_SIZES, phases
 from lensllm.selectors import GrowingSlopes
-from lensllm.selectors.slopes import LogCurves
+from lensllm.selectors.log_curves import LogCurves
 
 RESULT = Path(__file__).with_suffix(".json")
 AHEAD = (1, 3, 5)
@@ -45,8 +45,8 @@ def errors(task: str, curves: Curves) -> pd.DataFrame:
         for ahead in AHEAD:
             at = columns - 1 + ahead
             if at < logs.x.size:
-                error = selector.points(logs.up_to(columns), logs.x[[at]])[:, 0] - logs.y[:, at]
-                own = (error - error.mean()) / ahead**selector.own.exponent
+                error = selector.log_losses(logs.up_to(columns), logs.x[[at]])[:, 0] - logs.y[:, at]
+                own = (error - error.mean()) / ahead**selector.candidate_error.exponent
                 rows += [
                     {"task": task, "origin": columns, "ahead": ahead, "p_power": p.p_power, "own": e}
                     for p, e in zip(found, own, strict=True)

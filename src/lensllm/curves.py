@@ -81,7 +81,8 @@ class Curves:
 
     def of(self, candidates: Sequence[str]) -> Curves:
         """The curves of these candidates, in this order."""
-        rows = [self.candidates.index(name) for name in candidates]
+        place = {name: row for row, name in enumerate(self.candidates)}
+        rows = [place[name] for name in candidates]
         return Curves(tuple(candidates), self.sizes, self.losses[rows], self.features)
 
     def at(self, size: float) -> Floats:

@@ -14,7 +14,7 @@ from lensllm.config import SelectConfig
 from lensllm.pipeline import run_selection
 from lensllm.report import write_report
 from lensllm.search.callbacks import Callback
-from lensllm.selection import NOT_TUNED, Selection
+from lensllm.selection import Selection
 
 TASK = "define"
 REAL = "smollm2-135m"
@@ -59,7 +59,7 @@ def compare(selection: Selection, losses: dict[str, float]) -> dict[str, Any]:
         taken as it came is what was measured.
     """
     first_best = sorted(selection.ranking, key=lambda row: row.candidate != selection.best)
-    row = next(row for row in first_best if row.candidate.removesuffix(NOT_TUNED) in losses)
+    row = next(row for row in first_best if row.model in losses)
     chosen = losses.get(row.candidate, row.forecast)
     order = sorted(losses, key=losses.__getitem__)
     best, worst = losses[order[0]], losses[order[-1]]

@@ -13,10 +13,9 @@ from lensllm.curves import Curves, features
 from lensllm.errors import InputError
 from lensllm.execution import Executor, InProcess, Processes
 from lensllm.objectives import Loss
-from lensllm.planning import Cost
+from lensllm.planning import Cost, plan_sizes
 from lensllm.planning.phases import phases
 from lensllm.probes.measure_job import Measure
-from lensllm.probes.record import Probe
 from lensllm.records import Record
 from lensllm.report import write_report
 from lensllm.search.base import Jobs, Search
@@ -118,16 +117,14 @@ def _conclude(
         raise InputError(f"no candidate could be fine-tuned; {failed.candidate} on {failed.examples}: {failed.error}")
     curves = _curves([candidate for candidate in candidates if candidate.name in tuned], records)
     target = len(task.train)
-    probed = any(isinstance(record, Probe) and record.status == "done" for record in records)
-    path = forecast_path(default_selector(probed), curves, target)
-    ranking, forecast = rank(curves, path[-1], records)
+    path = forecast_path(default_selector(curves), curves, target, plan_sizes(curves, target))
+    ranking, forecast = rank(curves, path, records)
     return Selection(
         task=task.name,
         target_size=target,
         ranking=ranking,
         curves=curves,
         forecast=forecast,
-        path=path,
         flops=math.fsum(record.flops for record in records),
         flops_everything=everything_flops(zero_shots, task, training),
         seconds=math.fsum(record.seconds for record in records),

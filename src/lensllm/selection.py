@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lensllm.curves import Curves
-from lensllm.forecast import NOT_TUNED, Forecast
+from lensllm.forecast import Forecast, with_zero_shot
 from lensllm.planning import Cost
 from lensllm.planning.phases import Phase
 from lensllm.records import Record
@@ -21,8 +21,11 @@ from lensllm.selectors.kernel_only import kernel_sizes
 from lensllm.tuning.run import Run
 
 LEVEL = 0.9
+"""Of the intervals that are shown."""
 TIED = 0.005
+"""Part of the loss below which a difference is none: about that of two seeds on a text."""
 TIE_PROBABILITY = 0.2
+"""Of being the better of two from which a candidate cannot be told from the first: one chance in five."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class Ranked:
     """One row of the ranking.
 
     Attributes:
-        candidate: its name, with " (not fine-tuned)" for a model as it came.
+        candidate: its name, as it is printed.
+        model: its model.
+        method: how it is tuned: "full", or "none" for a model that is used as it is.
         forecast: loss at the target size, nats a byte.
         interval: 90 % interval of the same.
         p_best: probability of the lowest loss of all rows.
@@ -41,6 +46,8 @@ class Ranked:
     """
 
     candidate: str
+    model: str
+    method: str
     forecast: float
     interval: tuple[float, float]
     p_best: float
@@ -57,10 +64,9 @@ class Selection:
     Attributes:
         task: its name.
         target_size: number of training examples forecast for.
-        ranking: candidates from best to worst; the best untouched model is among them.
+        ranking: candidates from best to worst; the best model that is not fine-tuned is among them.
         curves: every measured loss, nats a byte.
-        forecast: joint samples behind the ranking.
-        path: forecasts at sizes between the last measured and the target, for pictures.
+        forecast: joint paths behind the ranking, the pictures and the outlook, at sizes on both sides of the target.
         flops: spent in all, failed runs and learning-rate trials included.
         flops_everything: what fine-tuning every candidate on all the data would cost.
         seconds: computing time of the runs, summed over workers.
@@ -76,7 +82,6 @@ class Selection:
     ranking: tuple[Ranked, ...]
     curves: Curves
     forecast: Forecast
-    path: tuple[Forecast, ...]
     flops: float
     flops_everything: float
     seconds: float
@@ -114,8 +119,8 @@ class Selection:
         """What to do, in one sentence."""
         first = next(row for row in self.ranking if row.candidate == self.best)
         low, high = first.interval
-        if first.candidate.endswith(NOT_TUNED):
-            what = f"Do not fine-tune: use {first.candidate.removesuffix(NOT_TUNED)} as it is"
+        if first.method == "none":
+            what = f"Do not fine-tune: use {first.model} as it is"
         else:
             what = f"Fine-tune {first.candidate} on all {self.target_size:,} examples"
         said = (
@@ -203,40 +208,34 @@ class Selection:
 
 
 def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple[tuple[Ranked, ...], Forecast]:
-    """The ranking with the best untouched model as a candidate of its own.
+    """The ranking with the best model that is not fine-tuned as a candidate of its own.
 
     Returns:
         The rows from best to worst, and the forecast with that candidate appended.
     """
-    zero_shot = curves.at(0) if 0 in curves.sizes else np.full(len(curves.candidates), np.nan)
-    names, mean, samples = list(forecast.candidates), forecast.mean, forecast.samples
-    if np.isfinite(zero_shot).any():
-        best = int(np.nanargmin(zero_shot))
-        names.append(curves.candidates[best] + NOT_TUNED)
-        mean = np.append(mean, zero_shot[best])
-        samples = np.column_stack([samples, np.full(len(samples), zero_shot[best])])
-    joint = Forecast(tuple(names), forecast.target_size, mean, samples)
+    joint = with_zero_shot(forecast, curves)
     intervals, chances = joint.interval(LEVEL), joint.p_best
     parameters = {run.candidate: run.parameters for run in records if isinstance(run, Run) and run.parameters}
+    spent = {name: math.fsum(r.flops for r in records if r.candidate == name) for name in curves.candidates}
     rows = []
     for i in joint.order:
-        model = names[i].removesuffix(NOT_TUNED)
+        model, tuned = joint.models[i], joint.methods[i] != "none"
         k = curves.candidates.index(model)
-        tuned = not names[i].endswith(NOT_TUNED)
         seen = {
             int(size): float(loss)
             for size, loss in zip(curves.sizes, curves.losses[k], strict=True)
             if np.isfinite(loss) and (tuned or size == 0)
         }
-        spent = math.fsum(record.flops for record in records if record.candidate == model and tuned)
         rows.append(
             Ranked(
-                names[i],
+                joint.candidates[i],
+                model,
+                joint.methods[i],
                 float(joint.mean[i]),
                 (float(intervals[i, 0]), float(intervals[i, 1])),
                 float(chances[i]),
                 seen,
-                spent,
+                spent[model] if tuned else 0.0,
                 parameters.get(model, 0),
                 _kernel(curves, k) if tuned else None,
             )

@@ -18,7 +18,7 @@ from evidence.study.probes import LAST
 from evidence.study.runs import COLUMNS
 from evidence.theory.own_bounds import own_bounds
 from lensllm.errors import InputError
-from lensllm.selectors.growing_slopes import COMMON, OWN
+from lensllm.selectors.error_scale import CANDIDATE, COMMON
 
 SIZES = [50, 100, 200, 400, 800, 1600, 3200, 6400]
 
@@ -167,11 +167,11 @@ def test_the_default_error_scales_are_those_of_the_published_and_the_design_task
     root = Path(__file__).parents[2] / "evidence" / "study"
     study = StudyConfig.read(root / "study.yaml").model_copy(update={"table": str(root / "runs.csv")})
     data = own_curves(study, study.design_tasks)
-    for released, found in zip((COMMON, OWN), own.error_scales(data), strict=True):
+    for released, found in zip((COMMON, CANDIDATE), own.error_scales(data), strict=True):
         assert released.sd == pytest.approx(found.sd, rel=0.02)
         assert released.inflation == pytest.approx(found.inflation, rel=0.05)
     without = own.error_scales(data, without="section")
-    assert without[1].sd != pytest.approx(OWN.sd, rel=0.05)
+    assert without[1].sd != pytest.approx(CANDIDATE.sd, rel=0.05)
 
 
 def test_pools_are_the_whole_and_random_parts():

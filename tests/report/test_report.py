@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from lensllm.curves import Curves
-from lensllm.forecast import Forecast
-from lensllm.planning import Cost
+from lensllm.planning import Cost, plan_sizes
 from lensllm.planning.pareto import offers
 from lensllm.planning.phases import phases
 from lensllm.report import write_report
 from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
 from lensllm.report.plan_figures import pareto_figure
 from lensllm.selection import Selection, rank
+from lensllm.selectors import GrowingSlopes, forecast_path
 from lensllm.tuning.run import Run
 
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -21,17 +21,12 @@ HOSTILE = '<img src=x onerror="alert(1)">'
 
 def selection(names, losses, sizes=(0, 50, 100)):
     curves = Curves(tuple(names), np.array(sizes), np.array(losses))
-    path = []
-    for size in (100, 400, 1600):
-        mean = np.nanmin(losses, axis=1) * (100 / size) ** 0.1
-        path.append(Forecast(curves.candidates, size, mean, mean * np.exp(np.linspace(-0.1, 0.1, 21))[:, None]))
+    forecast = forecast_path(GrowingSlopes(draws=50), curves, 1600, plan_sizes(curves, 1600))
     runs = [Run(name, 50, "done", flops=1e9, parameters=10) for name in names]
-    ranking, joint = rank(curves, path[-1], runs)
+    ranking, joint = rank(curves, forecast, runs)
     failed = (Run(HOSTILE, 100, "diverged", error=HOSTILE),)
     numbers = (3e9, 3e10, 5.0)
-    return Selection(
-        HOSTILE, 1600, ranking, curves, joint, tuple(path), *numbers, "the end", failed, phases=phases(curves)
-    )
+    return Selection(HOSTILE, 1600, ranking, curves, joint, *numbers, "the end", failed, phases=phases(curves))
 
 
 @pytest.fixture
@@ -47,7 +42,7 @@ def test_what_came_from_data_is_shown_as_text(hostile, tmp_path):
 
 
 def test_every_measured_point_and_the_target_are_drawn(hostile):
-    figure = curves_figure(hostile.curves, hostile.path, "nats a byte")
+    figure = curves_figure(hostile.curves, hostile.forecast, "nats a byte")
     points = {trace.name: list(zip(trace.x, trace.y, strict=True)) for trace in figure.data if trace.name}
     assert points["b"] == [(100, 1.2)]
     assert next(iter(points.values())) == [(50, 1.0), (100, 0.9)]
@@ -58,7 +53,7 @@ def test_every_measured_point_and_the_target_are_drawn(hostile):
 
 def test_axes_have_round_ticks_inside_their_range(hostile):
     for axis in (
-        curves_figure(hostile.curves, hostile.path, "nats").layout.yaxis,
+        curves_figure(hostile.curves, hostile.forecast, "nats").layout.yaxis,
         ranking_figure(hostile).layout.xaxis,
     ):
         low, high = 10 ** np.array(axis.range)
@@ -96,13 +91,10 @@ def test_what_doubling_brings_and_the_fronts_are_in_the_report(hostile, tmp_path
 
 def test_the_answer_is_highlighted_also_where_it_is_not_the_first(tmp_path):
     """Of two candidates that are alike the smaller is the answer, and the second row."""
-    made = selection(["big", "small"], [[2.0, 1.0, 0.9], [2.1, 1.0, 0.902]])
+    made = selection(["big", "small"], [[2.0, 1.0, 0.9], [2.1, 1.0, 0.9002]])
     for small, answer in ((1, "small"), (99, "big")):
         rows = [dataclasses.replace(row, parameters=small) if row.candidate == "small" else row for row in made.ranking]
-        samples = made.forecast.samples.copy()
-        samples[:, 1] = samples[::-1, 1]
-        forecast = dataclasses.replace(made.forecast, samples=samples)
-        alike = dataclasses.replace(made, ranking=tuple(rows), forecast=forecast)
+        alike = dataclasses.replace(made, ranking=tuple(rows))
         assert (alike.best, alike.ranking[0].candidate) == (answer, "big")
         write_report(alike, tmp_path / "report.html")
         marked = re.findall('<tr class="best"><td>([^<]*)', (tmp_path / "report.html").read_text())

@@ -4,26 +4,45 @@ import numpy as np
 import pytest
 
 from lensllm.curves import Curves
+from lensllm.forecast import DrawnErrors, Forecast, with_zero_shot
 from lensllm.search.policy import State
-from lensllm.search.regret import Belief, ExpectedRegret
+from lensllm.search.regret import ExpectedRegret
 from lensllm.search.replay import replay
-from lensllm.selectors.growing_slopes import READING_SD
+from lensllm.selectors import GrowingSlopes, Selector, SubTuning
 from search.cases import RUNGS, known_curves
 
 
-def test_the_value_of_a_run_is_the_expected_fall_of_regret_a_unit_of_cost():
-    """By simulation: reveal what the last run would tell and choose anew."""
-    policy = ExpectedRegret()
+class Believed(Selector):
+    """Log losses at the last rung that are independent normals, as far as they were not measured."""
+
+    name = "believed"
+
+    def __init__(self, mean, sd, draws=4000):
+        self.mean, self.sd, self.draws = np.array(mean), np.array(sd), draws
+
+    def _forecast(self, curves, target_size, sizes):
+        rng = np.random.default_rng(0)
+        own = self.sd * rng.standard_normal((self.draws, 1, len(self.mean)))
+        means = np.exp(np.tile(self.mean, (len(sizes), 1)))
+        return Forecast(curves.candidates, target_size, sizes, means, DrawnErrors(np.repeat(own, len(sizes), axis=1)))
+
+
+def test_the_run_made_next_is_of_most_value_a_unit_of_cost():
+    """By simulation: reveal what the last run would tell and choose anew; costs so that another one is the best."""
     curves, costs = known_curves(0)
-    state = State(curves.showing(np.broadcast_to(np.arange(RUNGS.size) < 6, curves.losses.shape)), costs)
+    shown = curves.showing(np.broadcast_to(np.arange(RUNGS.size) < 6, curves.losses.shape))
     mean, sd = np.array([0.1, 0.11, 0.12, 0.2, 0.1, 0.3]), np.array([0.01, 0.02, 0.03, 0.03, 0.005, 0.1])
-    belief = Belief(mean, sd, np.ones(9))
     rng = np.random.default_rng(0)
+    gained = []
     for k in range(6):
-        revealed = belief.mean[k] + belief.sd[k] * rng.standard_normal(400_000)
-        rest = np.delete(belief.mean, k).min()
-        gained = belief.mean.min() - np.minimum(revealed, rest).mean()
-        assert np.exp(policy._value(state, belief)[k]) * costs[k, -1] == pytest.approx(gained, abs=2e-4)
+        revealed = mean[k] + sd[k] * rng.standard_normal(400_000)
+        gained.append(mean.min() - np.minimum(revealed, np.delete(mean, k).min()).mean())
+    policy = ExpectedRegret(p_best=1.0, selector=Believed(mean, sd), no_chance=0.0)
+    for favoured in np.argsort(gained)[-3:]:
+        worth = np.maximum(gained, 0.2 * max(gained))[:, None]  # what those far off bring is not known as well
+        costs = np.tile(worth * 1.15, (1, RUNGS.size))
+        costs[favoured] /= 1.3
+        assert policy.decide(State(shown, costs)).runs == (curves.candidates[favoured],)
 
 
 def test_it_stops_for_the_reason_it_gives():
@@ -53,19 +72,33 @@ def test_the_start_takes_three_rungs_or_two_if_the_budget_has_no_more():
         assert policy.start_rungs(State(climbed, costs, spent, budget=three + 0.09)) == start
 
 
-def test_the_belief_is_the_forecast_of_what_was_measured():
-    """Sizes still to be measured change nothing: how wrong earlier forecasts were counts from the start."""
-    sizes, rng = 50.0 * 2 ** np.arange(11), np.random.default_rng(0)
-    losses = 3 * sizes ** -rng.uniform(0.05, 0.1, (6, 1)) * np.exp(0.03 * rng.standard_normal((6, sizes.size)))
-    curves = Curves(tuple("abcdef"), sizes, losses)
-    policy, seen = ExpectedRegret(), np.broadcast_to(np.arange(sizes.size) < 5, losses.shape)
-    belief = policy.believe(State(curves.showing(seen), np.ones(losses.shape)))
-    parts = policy.selector.parts(curves.up_to(sizes[4]), sizes[-1])
-    assert parts.hindcast.origins == 2
-    drawn = policy.selector.own.draw(parts.hindcast.own, 2 * 5 / 6, 1000, np.random.default_rng(0))
-    own = np.median(drawn) * np.log2(sizes[-1] / sizes[4]) ** policy.selector.own.exponent
-    np.testing.assert_allclose(belief.mean, parts.mean)
-    np.testing.assert_allclose(belief.sd, np.hypot(own, READING_SD))
+@pytest.mark.parametrize("seed", range(4))
+def test_it_decides_by_the_numbers_that_are_printed(seed):
+    """P(best) and expected regret are those of the forecast with the model that is not fine-tuned."""
+    curves, costs = known_curves(seed, noise=0.01)
+    sizes, losses = np.append(0.0, RUNGS), np.column_stack([np.full(6, 5.0), curves.losses])
+    losses[3, 0] = curves.losses[:, -1].min() * 1.02
+    seen = Curves(curves.candidates, sizes, losses).showing(np.broadcast_to(np.arange(8) < 5, losses.shape))
+    decision = ExpectedRegret(p_best=1.0).decide(State(seen, costs))
+    printed = with_zero_shot(GrowingSlopes().forecast(seen, float(RUNGS[-1])), seen)
+    chosen = printed.candidates.index(printed.best)
+    assert decision.choice == printed.best
+    assert decision.p_best == printed.p_best[chosen]
+    logs = np.log(printed.samples)
+    assert decision.expected_regret == pytest.approx((logs[:, chosen] - logs.min(axis=1)).mean())
+
+
+def test_candidates_that_are_equal_are_run_by_name():
+    curves, costs = known_curves(0)
+    losses, costs = np.tile(curves.losses[0], (6, 1)), np.ones_like(costs)
+    for done in (0, 2, 4):
+        shown = np.broadcast_to(np.arange(RUNGS.size) < done, losses.shape)
+        for selector in (SubTuning(), GrowingSlopes()):
+            policy = ExpectedRegret(p_best=1.1, regret=-1.0, selector=selector, no_chance=0.0)
+            named = [tuple(f"m{k}" for k in order) for order in (range(6), [3, 1, 5, 0, 2, 4])]
+            runs = [policy.decide(State(Curves(n, RUNGS, losses).showing(shown), costs), 2).runs for n in named]
+            assert runs[0] == runs[1]
+            assert runs[0] == ("m0", "m1") or (done and selector.name == "growing_slopes")
 
 
 def test_a_candidate_without_a_chance_is_dropped_and_comes_back():

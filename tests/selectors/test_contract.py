@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.laws import Prior
+from lensllm.search.policy import State
+from lensllm.search.regret import ExpectedRegret
 from lensllm.selectors import (
     AcceptThenStop,
     GrowingSlopes,
@@ -58,14 +60,77 @@ def some_features(names):
     return pd.DataFrame({"size": 10.0 ** (5 + k), **probes}, index=list(names))
 
 
+@st.composite
+def orders(draw):
+    seed, k = draw(st.integers(0, 100)), draw(st.integers(2, 7))
+    return some_curves(k, seed=seed), draw(st.permutations(range(k)))
+
+
 @each
-def test_order_of_candidates_does_not_matter(selector):
+@settings(max_examples=10, deadline=None)
+@given(orders())
+def test_the_order_of_candidates_changes_nothing_to_the_bit(selector, drawn):
+    curves, order = drawn
+    turned = curves.of([curves.candidates[k] for k in order])
+    straight, other = (selector.forecast(c, 6400, [3200, 12800]) for c in (curves, turned))
+    np.testing.assert_array_equal(other.paths, straight.paths[:, :, order])
+    np.testing.assert_array_equal(other.means, straight.means[:, order])
+    np.testing.assert_array_equal(other.p_best, straight.p_best[order])
+    np.testing.assert_array_equal(other.interval(), straight.interval()[order])
+    assert other.ranking == straight.ranking
+    np.testing.assert_array_equal(other.learned(range(len(order))), straight.learned(order))
+
+
+@each
+def test_the_draws_at_the_target_do_not_depend_on_other_sizes(selector):
     curves = some_curves()
-    turned = curves.of(curves.candidates[::-1])
-    forward, backward = selector.forecast(curves, 6400), selector.forecast(turned, 6400)
-    np.testing.assert_allclose(forward.mean, backward.mean[::-1], rtol=1e-5)
-    assert forward.best == backward.best
-    np.testing.assert_allclose(forward.p_best, backward.p_best[::-1], atol=0.06)
+    alone = selector.forecast(curves, 6400)
+    for sizes in ([800], [800, 1600, 3200, 12800], 50 * 2.0 ** np.arange(0, 14, 0.5)):
+        made = selector.forecast(curves, 6400, sizes)
+        np.testing.assert_array_equal(made.samples, alone.samples)
+        np.testing.assert_array_equal(made.paths[:, np.flatnonzero(made.sizes == 6400)[0]], alone.samples)
+        np.testing.assert_array_equal(made.mean, alone.mean)
+        near = made.at(sizes[0])
+        np.testing.assert_array_equal(near.samples, made.paths[:, 0])
+        np.testing.assert_array_equal(near.mean, made.means[0])
+
+
+@each
+def test_part_of_a_forecast_is_a_forecast_of_a_part(selector):
+    made = selector.forecast(some_curves(), 6400, [800])
+    few = made.of(["m4", "m1"])
+    np.testing.assert_array_equal(few.paths, made.paths[:, :, [4, 1]])
+    assert few.candidates == few.models == ("m4", "m1")
+
+
+@each
+def test_what_readings_tell_grows_up_to_all_of_the_variance(selector):
+    """Nothing from sizes that were measured or a method without uncertainty; everything from the target itself."""
+    made = selector.forecast(some_curves(), 6400, [200, 400, 800, 1600, 3200, 12800])
+    learned = made.learned(range(6))
+    assert (np.diff(learned, axis=0) >= -1e-12).all()
+    assert (learned >= 0).all()
+    assert made.learn("m1", 100) == 0
+    if made.draws == 1:
+        assert not learned.any()
+    else:
+        whole = np.array([made.learn(f"m{k}", 6400) for k in range(6)])
+        middle = np.median(np.abs(made.own_errors[:, -2] - np.median(made.own_errors[:, -2], axis=0)), axis=0)
+        np.testing.assert_allclose(np.sqrt(whole), 1.4826 * middle, rtol=0.07)
+        assert made.learn("m1", 800) == learned[2, 1] < whole[1]
+
+
+@each
+def test_any_selector_can_serve_the_search(selector):
+    curves = some_curves(sizes=(0, 50, 100, 200, 400, 800))
+    shown = curves.showing(np.broadcast_to(np.arange(6) < 5, curves.losses.shape))
+    costs = np.tile(curves.sizes[1:], (6, 1))
+    decision = ExpectedRegret(p_best=1.1, regret=-1.0, selector=selector).decide(State(shown, costs), 2)
+    names = {*curves.candidates, *(f"{name} (not fine-tuned)" for name in curves.candidates)}
+    assert decision.choice in names
+    assert set(decision.runs) <= set(curves.candidates)
+    assert decision.runs or decision.stopped
+    assert 0 <= decision.p_best <= 1
 
 
 @each

@@ -6,7 +6,8 @@ import pytest
 from lensllm.curves import Curves
 from lensllm.selectors import GrowingSlopes
 from lensllm.selectors.growth import Growth, extrapolate
-from lensllm.selectors.slopes import LogCurves, Slopes, levels
+from lensllm.selectors.log_curves import LogCurves, levels
+from lensllm.selectors.slopes import Slopes
 
 X = np.log2(50) + np.arange(7.0)
 
@@ -33,14 +34,14 @@ LEARNS = np.log([[3.0, 0.6, 0.2, 0.19, 0.18, 0.17, 0.16], [0.2, 0.19, 0.185, 0.1
 
 def test_a_model_learning_the_form_falls_on_to_the_pool_and_not_beyond():
     curves = LogCurves(X, LEARNS)
-    early, flat = GrowingSlopes().points(curves.up_to(2), X[6:])[:, 0]
+    early, flat = GrowingSlopes().log_losses(curves.up_to(2), X[6:])[:, 0]
     assert flat < early < flat + 0.005
     assert extrapolate(curves.up_to(2), X[6], 0.6)[0] < flat - 5
 
 
 def test_those_held_at_the_pool_keep_the_order_of_their_last_losses():
     y = np.vstack([LEARNS[0] + 0.02, LEARNS[0] + 0.01, LEARNS[1], LEARNS[0]])[:, :3]
-    ends = GrowingSlopes().points(LogCurves(X[:3], y), X[6:])[:, 0]
+    ends = GrowingSlopes().log_losses(LogCurves(X[:3], y), X[6:])[:, 0]
     assert list(np.argsort(ends)) == [2, 3, 1, 0]
     assert np.ptp(ends) < 0.01
 
@@ -49,7 +50,7 @@ def test_those_held_at_the_pool_keep_the_order_of_their_last_losses():
 def test_it_is_held_at_the_pool_until_measured_over_three_doublings_more(points, held):
     """Its slopes since are the steeper ones, so that it would pass."""
     curves = LogCurves(X, LEARNS - 0.05 * np.outer([1, 0], np.maximum(X - X[2], 0))).up_to(points)
-    learned, flat = GrowingSlopes().points(curves, X[-1:] + 4)[:, 0]
+    learned, flat = GrowingSlopes().log_losses(curves, X[-1:] + 4)[:, 0]
     assert (learned >= flat) == held
 
 
@@ -66,7 +67,7 @@ def test_a_leader_that_falls_steeply_is_followed_at_the_limit():
     y = straight([0.3, 0.05, 0.06], [0.5, 1.0, 1.1])
     curves = LogCurves(X, y)
     np.testing.assert_array_equal(Slopes.of(curves).after_format_learning().value, Slopes.of(curves).value)
-    assert y[0, 4] - 2 * 0.25 < GrowingSlopes().points(curves.up_to(5), X[6:])[0, 0] < y[0, 4] - 2 * 0.13
+    assert y[0, 4] - 2 * 0.25 < GrowingSlopes().log_losses(curves.up_to(5), X[6:])[0, 0] < y[0, 4] - 2 * 0.13
 
 
 def test_all_falling_alike_learn_nothing_from_each_other():
@@ -103,9 +104,9 @@ def test_hindcasts_leave_out_a_candidate_while_it_learns_the_form():
     y = straight([0.01, 0.01, 0.01, 0.0], [0.4, 0.41, 0.42, 0.5])
     y[3, :2] = np.nan
     y[3, 2] = 1.5
-    past = GrowingSlopes().parts(Curves(tuple("abcd"), 2**X, np.exp(y)), 2 ** (X[-1] + 3)).hindcast
+    past = GrowingSlopes().point_forecast(Curves(tuple("abcd"), 2**X, np.exp(y)), 2 ** (X[-1] + 3)).hindcast
     assert past.origins == 4
-    assert np.sqrt(past.own) < 0.02  # 0.03 with it
+    assert np.sqrt(past.candidate_error) < 0.02  # 0.03 with it
 
 
 def test_parallel_curves_with_growing_slopes_are_followed():
@@ -143,7 +144,7 @@ def test_a_gradient_seen_in_few_sizes_is_drawn_to_the_expected_one():
     curves = LogCurves(X[:4], np.array([[1.5], [1.7]]) - fall)
     for points, seen in ((3, 0.0), (4, 2 * -0.01)):
         few = curves.up_to(points)
-        growth = Growth.fit(few, few.slopes, 0.6)
+        growth = Growth.fit(few, Slopes.of(few), 0.6)
         expected = 0.25 * growth.mean * (1 - growth.mean / 0.2)
         assert growth.mean_gradient == pytest.approx((seen + 5 * expected) / (7 if seen else 5))
 

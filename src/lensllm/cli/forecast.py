@@ -19,21 +19,24 @@ def forecast(
 ) -> None:
     """Forecast losses that were measured elsewhere: CSV with columns candidate, examples, loss. Trains nothing."""
     from lensllm.curves import Curves
-    from lensllm.selectors import GrowingSlopes, forecast_path
+    from lensllm.forecast import with_zero_shot
+    from lensllm.selectors import default_selector, forecast_path
 
     curves = Curves.read_csv(curves_csv)
-    path = forecast_path(GrowingSlopes(), curves, target_size)
-    made = path[-1]
+    made = with_zero_shot(forecast_path(default_selector(curves), curves, target_size), curves)
     if html is not None:
         from lensllm.report.figures import curves_figure
 
-        curves_figure(curves, path, "unit of the file").write_html(html, include_plotlyjs=True)
+        curves_figure(curves, made, "unit of the file").write_html(html, include_plotlyjs=True)
     low, high = made.interval(0.9).T
     columns = (made.mean, low, high, made.p_best, made.expected_regret)
     rows = [(made.candidates[k], *(float(column[k]) for column in columns)) for k in made.order]
     if as_json:
         keys = ("candidate", "forecast", "low", "high", "p_best", "expected_regret")
-        candidates = [dict(zip(keys, row, strict=True)) for row in rows]
+        candidates = [
+            dict(zip(keys, row, strict=True)) | {"model": made.models[k], "method": made.methods[k]}
+            for k, row in zip(made.order, rows, strict=True)
+        ]
         print(json.dumps(finite({"target_size": target_size, "level": 0.9, "candidates": candidates}), indent=2))
         return
     table = empty_table("candidate", f"loss at {target_size:,.0f}", "90 % interval", "P(best)", "expected regret")

@@ -141,10 +141,14 @@ def grid_starts(points: Points, target: Target, starts: int) -> Floats:
 
 
 def levenberg_marquardt(points: Points, target: Target, theta: Floats) -> tuple[Floats, Floats]:
-    """Projected Levenberg-Marquardt on every row at once; rows that have converged leave the batch."""
+    """Projected Levenberg-Marquardt on every row at once; converged rows stay as they are and leave the batch.
+
+    So a row ends in the same place whatever else is in the batch.
+    """
     theta = theta.copy()
     final = np.empty(len(theta))
     rows = np.arange(len(theta))
+    going = np.ones(len(theta), dtype=bool)
     damping = np.full(len(theta), 1e-3)
     at = theta
     value, gradient, curvature = expand(points, target, at)
@@ -157,14 +161,14 @@ def levenberg_marquardt(points: Points, target: Target, theta: Floats) -> tuple[
         step = np.linalg.solve(system, np.where(free, -gradient, 0.0)[..., None])[..., 0]
         trial = np.clip(at + step, target.lower, target.upper)
         new_value, new_gradient, new_curvature = expand(points, target, trial)
-        better = new_value < value
+        better = going & (new_value < value)
         small = np.abs(value - new_value) <= TOLERANCE * value + 1e-18
         at = np.where(better[:, None], trial, at)
         gradient = np.where(better[:, None], new_gradient, gradient)
         curvature = np.where(better[:, None, None], new_curvature, curvature)
         value = np.where(better, new_value, value)
         damping = np.where(better, np.maximum(damping / 5, 1e-9), damping * 4)
-        going = ~(small | (damping > 1e8))
+        going = going & ~(small | (damping > 1e8))
         theta[rows], final[rows] = at, value
         if not going.any():
             break
@@ -172,6 +176,7 @@ def levenberg_marquardt(points: Points, target: Target, theta: Floats) -> tuple[
             rows, at, value, damping = rows[going], at[going], value[going], damping[going]
             gradient, curvature = gradient[going], curvature[going]
             points, target = points.of(going), target.of(going)
+            going = going[going]
     return theta, final
 
 

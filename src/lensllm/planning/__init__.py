@@ -1,6 +1,6 @@
 """How much data is needed, what twice the data would bring, and which candidates are worth their cost."""
 
-from lensllm.planning.curve_samples import CurveSamples
+from lensllm.planning.curve_samples import CurveSamples, plan_sizes
 from lensllm.planning.pareto import Cost, Offer
 from lensllm.planning.plan import Doubling, Need, Plan, doubling_sentence, doublings, offers_of, plan
 
@@ -15,4 +15,5 @@ __all__ = [
     "doublings",
     "offers_of",
     "plan",
+    "plan_sizes",
 ]

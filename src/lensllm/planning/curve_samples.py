@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import truncnorm
@@ -10,25 +10,44 @@ from scipy.stats import truncnorm
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.errors import InputError
+from lensllm.forecast import Forecast
 from lensllm.laws import Prior, RectifiedLaw
-from lensllm.selectors import GrowingSlopes
+from lensllm.selectors import Selector, default_selector
 from lensllm.selectors.base import check
-from lensllm.selectors.growing_slopes import LARGEST_LOG
-from lensllm.selectors.slopes import LogCurves
 
-DRAWS = 1000
+LAW_SHARE = 0.25
+"""Part of the draws that follow the law beyond the data at hand: the law's weight in the default forecast."""
 STEPS_A_DOUBLING = 2
-HORIZON = 10  # doublings beyond the data at hand; the forecasts were checked to 9 beyond what was measured
+"""Of the grid: curves are interpolated between its sizes, and hardly bend within half a doubling."""
+HORIZON = 10
+"""Doublings beyond the data at hand; the forecasts were checked to 9 beyond what was measured."""
+
+
+def plan_sizes(curves: Curves, size: float) -> Floats:
+    """The grid of a plan: two sizes a doubling, from the first measured one to 2^10 times the data at hand, shape (S,).
+
+    `size` and its doubles are on it.
+
+    Raises:
+        InputError: if there is no candidate, nothing was measured after fine-tuning, or `size` is not above 0.
+    """
+    check(curves, size)
+    measured = curves.sizes[(curves.sizes > 0) & np.isfinite(curves.losses).any(axis=0)]
+    if not measured.size:
+        raise InputError("nothing was measured after fine-tuning: give losses at one or more sizes above 0")
+    start = -int(np.ceil(STEPS_A_DOUBLING * max(0.0, np.log2(size / measured[0]))))
+    return np.asarray(size * 2.0 ** (np.arange(start, STEPS_A_DOUBLING * HORIZON + 1) / STEPS_A_DOUBLING))
 
 
 @dataclass(frozen=True)
 class CurveSamples:
-    """One draw is one possible world: a curve for every candidate, falling or flat.
+    """The paths of a forecast as curves that never rise, and what becomes of them beyond the data at hand.
 
-    A curve follows one joint sample of the LensLLM forecast through all sizes and never rises (what more data spoil,
-    less data keep). Beyond the data at hand N it goes on in one of two ways, weighed as in the forecast itself:
+    At the data at hand N a curve is the forecast's own sample, so that everything said there is what the forecast says.
+    What more data spoil, less data keep: before N a curve is the highest that its path will be up to N, beyond it the
+    lowest that it was from N on. Beyond N it goes on in one of two ways:
 
-        3/4 of the draws    L(D) = max(min over d <= D of forecast(d), E)
+        3/4 of the draws    L(D) = max(min over N <= d <= D of the path at d, E)
         1/4 of the draws    L(D) = L(N) law(D) / law(N)
 
     law is a draw from the posterior of the rectified law, given the candidate's measured losses. E is the floor of such
@@ -36,61 +55,81 @@ class CurveSamples:
     all its draws go the first way, with the law's prior for E, half the lowest loss, give or take 0.35.
 
     Attributes:
-        candidates: names, K of them.
-        size: examples at hand.
-        sizes: the grid, two a doubling, shape (S,); `size` and its doubles are on it.
+        forecast: at the data at hand and the sizes of the grid.
+        sizes: the grid (`plan_sizes`), shape (S,).
         losses: shape (S, draws, K), NaN for a candidate without a forecast.
-        points: point forecast at `size`, shape (K,).
-        zero_shot: loss of each candidate as it came, NaN where not measured, shape (K,).
+        curves: what was measured.
     """
 
-    candidates: tuple[str, ...]
-    size: float
+    forecast: Forecast
     sizes: Floats
     losses: Floats
-    points: Floats
-    zero_shot: Floats
+    curves: Curves
 
     @classmethod
-    def draw(cls, curves: Curves, size: float, draws: int = DRAWS, seed: int = 0) -> CurveSamples:
-        """Sample the curves.
+    def draw(cls, curves: Curves, size: float, selector: Selector | None = None, seed: int = 0) -> CurveSamples:
+        """Forecast and go on.
 
         Args:
             curves: what was measured.
             size: training examples at hand.
-            draws: number of joint samples.
-            seed: of the samples.
+            selector: makes the forecast; the default for these curves if None.
+            seed: of what comes beyond the data at hand.
 
         Raises:
-            InputError: if there is no candidate, nothing was measured after fine-tuning, or `size` is not above 0.
+            InputError: as `plan_sizes`.
         """
-        check(curves, size)
-        measured = curves.sizes[(curves.sizes > 0) & np.isfinite(curves.losses).any(axis=0)]
-        if not measured.size:
-            raise InputError("nothing was measured after fine-tuning: give losses at one or more sizes above 0")
-        start = -int(np.ceil(STEPS_A_DOUBLING * max(0.0, np.log2(size / measured[0]))))
-        steps = np.arange(start, STEPS_A_DOUBLING * HORIZON + 1)
-        sizes = size * 2.0 ** (steps / STEPS_A_DOUBLING)
-        selector = GrowingSlopes(draws=draws, seed=seed)
-        losses = np.minimum.accumulate(_forecasts(selector, curves, sizes), axis=0)
-        here = -start
-        rng = np.random.default_rng(seed + 1)
-        floor, law = _floors(curves, sizes[here:], draws, seed)
-        beyond = np.maximum(losses[here:], _below(floor, losses[here], rng))
-        by_law = (rng.random(floor.shape) < selector.law_weight) & np.isfinite(law[0])
-        losses[here:] = np.where(by_law, losses[here] * law, beyond)
-        points = selector.forecast(curves, size).mean
-        zero_shot = curves.at(0) if 0 in curves.sizes else np.full(len(curves.candidates), np.nan)
-        return cls(curves.candidates, size, sizes, losses, points, zero_shot)
+        sizes = plan_sizes(curves, size)
+        return cls.of((selector or default_selector(curves)).forecast(curves, size, sizes), curves, seed)
 
-    def at(self, size: float) -> Floats:
-        """Samples at one size of the grid, shape (draws, K)."""
-        return np.asarray(self.losses[int(np.argmin(np.abs(np.log(self.sizes / size))))])
+    @classmethod
+    def of(cls, forecast: Forecast, curves: Curves, seed: int = 0) -> CurveSamples:
+        """The curves of a forecast made with the sizes of `plan_sizes`; candidates not fine-tuned are left out.
+
+        Raises:
+            InputError: if it lacks one of the sizes, or as `plan_sizes`.
+        """
+        names = sorted(name for name, method in zip(forecast.candidates, forecast.methods, strict=True)
+                       if method != "none")  # fmt: skip
+        size, grid = forecast.target_size, plan_sizes(curves, forecast.target_size)
+        at = [int(np.flatnonzero(forecast.sizes == forecast.at(d).target_size)[0]) for d in grid]
+        made, known = forecast.of(names), curves.of(names)
+        losses = made.paths[:, at].transpose(1, 0, 2)
+        here = int(np.argmin(np.abs(grid - size)))
+        losses[here] = made.samples
+        losses[: here + 1] = np.maximum.accumulate(losses[here::-1], axis=0)[::-1]
+        losses[here:] = _beyond(losses[here:], known, grid[here:], seed)
+        back = [names.index(name) for name in curves.candidates]
+        return cls(forecast.of(curves.candidates), grid, losses[:, :, back], curves)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Names, K of them."""
+        return self.forecast.candidates
+
+    @property
+    def size(self) -> float:
+        """Examples at hand."""
+        return self.forecast.target_size
+
+    @property
+    def points(self) -> Floats:
+        """Point forecasts at the data at hand, shape (K,)."""
+        return self.forecast.mean
 
     @property
     def best(self) -> int:
         """Position of the candidate with the lowest point forecast."""
-        return int(np.nanargmin(self.points))
+        return int(self.forecast.order[0])
+
+    @property
+    def zero_shot(self) -> Floats:
+        """Loss of each candidate before any fine-tuning, NaN where not measured, shape (K,)."""
+        return self.curves.at(0) if 0 in self.curves.sizes else np.full(len(self.candidates), np.nan)
+
+    def at(self, size: float) -> Floats:
+        """Samples at one size of the grid, shape (draws, K)."""
+        return np.asarray(self.losses[int(np.argmin(np.abs(np.log(self.sizes / size))))])
 
     def needed(self, loss: float | Floats) -> Floats:
         """Examples at which each sampled curve first reaches a loss, shape (draws, K).
@@ -114,13 +153,14 @@ class CurveSamples:
         return np.where(np.isnan(self.losses[0]), np.nan, np.where(self.zero_shot <= goal, 0.0, needed))
 
 
-def _forecasts(selector: GrowingSlopes, curves: Curves, sizes: Floats) -> Floats:
-    """The samples of `selector.forecast` at every size, shape (S, draws, K), with its fits and hindcasts made once."""
-    logs, x = LogCurves.of(curves), np.log2(sizes)
-    means, parts = selector.points(logs, x), selector.parts(curves, float(sizes[-1]))
-    ahead = np.maximum(x[:, None] - logs.last[0], 0)
-    samples = [selector.sample(replace(parts, mean=mean, ahead=far)) for mean, far in zip(means.T, ahead, strict=True)]
-    return np.exp(np.clip(np.stack(samples), -LARGEST_LOG, LARGEST_LOG))
+def _beyond(losses: Floats, curves: Curves, sizes: Floats, seed: int) -> Floats:
+    """Sampled curves from the data at hand on, shape (S, draws, K), given the paths there."""
+    draws = losses.shape[1]
+    rng = np.random.default_rng([seed, 1])
+    floor, law = _floors(curves, sizes, draws, seed)
+    by_path = np.maximum(np.minimum.accumulate(losses, axis=0), _below(floor, losses[0], rng))
+    by_law = (rng.random(floor.shape) < LAW_SHARE) & np.isfinite(law[0])
+    return np.where(by_law, losses[0] * law, by_path)
 
 
 def _floors(curves: Curves, sizes: Floats, draws: int, seed: int) -> tuple[Floats, Floats]:

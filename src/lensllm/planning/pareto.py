@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 COSTS = ("training_flops", "parameters", "flops_per_byte")
+"""Those with a front: a token's FLOPs cannot be compared between tokenizers."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,31 @@ class Offer:
         cost: of the candidate; a model used as it came has no training.
         front: the costs (of `training_flops`, `parameters`, `flops_per_byte`) for which nothing is both no dearer and
             no worse: the Pareto fronts that it is on.
+        method: how it is tuned: "full", or "none" for a model that is used as it is.
     """
 
     candidate: str
     loss: float
     cost: Cost
     front: tuple[str, ...]
+    method: str = "full"
 
 
-def offers(losses: Mapping[str, float], costs: Mapping[str, Cost]) -> tuple[Offer, ...]:
-    """Every candidate whose loss and cost are known, from the lowest loss to the highest."""
-    names = sorted((name for name in costs if np.isfinite(losses.get(name, np.nan))), key=lambda name: losses[name])
+def offers(
+    losses: Mapping[str, float], costs: Mapping[str, Cost], methods: Mapping[str, str] | None = None
+) -> tuple[Offer, ...]:
+    """Every candidate whose loss and cost are known, from the lowest loss to the highest, equal ones by name.
+
+    Args:
+        losses: forecast at the data at hand.
+        costs: of the candidates.
+        methods: how they are tuned, "full" where not said.
+    """
+    known = [name for name in costs if np.isfinite(losses.get(name, np.nan))]
+    names, how = sorted(known, key=lambda name: (losses[name], name)), dict(methods or {})
     fronts = {kind: _front([(float(getattr(costs[name], kind)), losses[name]) for name in names]) for kind in COSTS}
     return tuple(
-        Offer(name, losses[name], costs[name], tuple(kind for kind in COSTS if fronts[kind][at]))
+        Offer(name, losses[name], costs[name], tuple(kind for kind in COSTS if fronts[kind][at]), how.get(name, "full"))
         for at, name in enumerate(names)
     )
 

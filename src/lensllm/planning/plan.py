@@ -12,11 +12,13 @@ import numpy as np
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.errors import InputError
-from lensllm.forecast import NOT_TUNED
+from lensllm.forecast import with_zero_shot
 from lensllm.planning.curve_samples import HORIZON, CurveSamples
 from lensllm.planning.pareto import Cost, Offer, offers
+from lensllm.selectors import Selector
 
 LEVEL = 0.9
+"""Of the intervals that are shown."""
 ANY = "any of them"
 
 
@@ -125,6 +127,7 @@ def plan(
     target_loss: float | None = None,
     gain: float | None = None,
     costs: Mapping[str, Cost] | None = None,
+    selector: Selector | None = None,
 ) -> Plan:
     """How many training examples are needed for a loss, with every uncertainty of the forecast.
 
@@ -137,9 +140,16 @@ def plan(
         target_loss: the loss wanted, in the unit of the curves.
         gain: or how far below the best now, between 0 and 1.
         costs: of the candidates, where known.
+        selector: makes the forecast; the default for these curves if None (`lensllm.selectors.default_selector`).
 
     Raises:
         InputError: unless one of target and gain is given, and within reach of some sample of some candidate.
+
+    Example:
+        >>> curves = Curves(("a", "b"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.74, 1.68, 1.63]])
+        >>> made = plan(curves, 1600, gain=0.1)
+        >>> made.needs[0].candidate, made.needs[0].examples > 1600, made.doublings[0].gain > 0
+        ('a', True, True)
     """
     if (target_loss is None) == (gain is None):
         raise InputError(f"give a target loss or a gain, {'not both' if gain is not None else 'got neither'}")
@@ -147,7 +157,7 @@ def plan(
         raise InputError(f"the target loss is {target_loss}, expected a number above 0")
     if gain is not None and not 0 < gain < 1:
         raise InputError(f"the gain is {gain}, expected a part between 0 and 1, such as 0.05")
-    samples = CurveSamples.draw(curves, size)
+    samples = CurveSamples.draw(curves, size, selector)
     best = samples.best
     goal: float | Floats
     if target_loss is not None:
@@ -184,14 +194,13 @@ def doublings(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Doublin
 
 def offers_of(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Offer, ...]:
     """Forecast loss at the data at hand and cost of every candidate, and of the best one as it came."""
-    losses = {name: float(point) for name, point in zip(samples.candidates, samples.points, strict=True)}
+    forecast = with_zero_shot(samples.forecast, samples.curves)
+    losses = dict(zip(forecast.candidates, map(float, forecast.mean), strict=True))
     known = dict(costs)
-    if np.isfinite(samples.zero_shot).any():
-        best = samples.candidates[int(np.nanargmin(samples.zero_shot))]
-        losses[best + NOT_TUNED] = float(np.nanmin(samples.zero_shot))
-        if best in costs:
-            known[best + NOT_TUNED] = replace(costs[best], training_flops=0.0)
-    return offers(losses, known)
+    for name, model, method in zip(forecast.candidates, forecast.models, forecast.methods, strict=True):
+        if method == "none" and model in costs:
+            known[name] = replace(costs[model], training_flops=0.0)
+    return offers(losses, known, dict(zip(forecast.candidates, forecast.methods, strict=True)))
 
 
 def doubling_sentence(row: Doubling, size: float) -> str:
@@ -219,8 +228,7 @@ def _need(candidate: str, needed: Floats) -> Need:
 
 def _order(samples: CurveSamples) -> list[int]:
     """Positions of the candidates with a forecast, from best to worst."""
-    order = np.argsort(np.where(np.isnan(samples.points), np.inf, samples.points), kind="stable")
-    return [int(k) for k in order if np.isfinite(samples.points[k])]
+    return [int(k) for k in samples.forecast.order if np.isfinite(samples.points[k])]
 
 
 def _known(examples: float) -> float | None:

@@ -11,7 +11,7 @@ from plotly.colors import qualitative
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
-from lensllm.selection import LEVEL, NOT_TUNED, Selection
+from lensllm.selection import LEVEL, Selection
 
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 COLOURS = [*qualitative.D3, *qualitative.Dark2, *qualitative.Set1]
@@ -19,28 +19,31 @@ QUIET = "#b9bec7"
 BANDS = 3
 
 
-def curves_figure(curves: Curves, path: Sequence[Forecast], unit: str) -> go.Figure:
+def curves_figure(curves: Curves, forecast: Forecast, unit: str) -> go.Figure:
     """Measured points of every candidate, and the forecast from the last of them to the target size.
 
-    Candidates are in the order of the last forecast; the 90 % band is drawn for the first three alone, since
+    Candidates are in the order of the forecast at the target; the 90 % band is drawn for the first three alone, since
     more of them hide each other.
 
     Args:
         curves: measured losses.
-        path: forecasts of the same candidates at growing sizes, the last at the target.
+        forecast: of the same candidates at growing sizes; those before the last measured one and beyond the target are
+            not drawn.
         unit: of the losses, for the axis.
     """
     figure = go.Figure()
-    target = path[-1].target_size
+    target = forecast.target_size
+    measured = curves.sizes[(curves.sizes > 0) & np.isfinite(curves.losses).any(axis=0)]
+    shown = (forecast.sizes >= min(measured[-1], target)) & (forecast.sizes <= target)
+    sizes, tuned = forecast.sizes[shown], forecast.of(curves.candidates)
     ends = []
-    for place, name in enumerate(path[-1].ranking):
+    for place, name in enumerate(tuned.ranking):
         k = curves.candidates.index(name)
         colour = COLOURS[place % len(COLOURS)]
         seen = (curves.sizes > 0) & np.isfinite(curves.losses[k])
-        sizes = [forecast.target_size for forecast in path]
-        mean = [float(forecast.mean[k]) for forecast in path]
+        mean = tuned.means[shown, k].tolist()
         if place < BANDS:
-            low, high = np.array([forecast.interval(LEVEL)[k] for forecast in path]).T
+            low, high = np.array([tuned.of([name]).at(size).interval(LEVEL)[0] for size in sizes]).T
             add_band(figure, sizes, low, high, colour, name)
         figure.add_scatter(
             x=sizes,
@@ -132,7 +135,7 @@ def ranking_figure(selection: Selection) -> go.Figure:
 
 def cost_figure(selection: Selection) -> go.Figure:
     """Compute spent on the selection, the training it recommends, and fine-tuning every candidate."""
-    tuned = [row for row in selection.ranking if not row.candidate.endswith(NOT_TUNED)]
+    tuned = [row for row in selection.ranking if row.method != "none"]
     figure = go.Figure()
     for row in tuned:
         figure.add_bar(
@@ -157,7 +160,7 @@ def cost_figure(selection: Selection) -> go.Figure:
 
 
 def _colour(selection: Selection, candidate: str) -> str:
-    order = selection.path[-1].ranking
+    order = [row.candidate for row in selection.ranking if row.method != "none"]
     return COLOURS[order.index(candidate) % len(COLOURS)] if candidate in order else "#555b66"
 
 

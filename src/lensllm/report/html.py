@@ -26,14 +26,14 @@ def write_report(selection: Selection, path: str | Path) -> None:
     bounds = load_bounds(Path(path).parent, selection.task)
     power = decays(bounds)
     figures = {
-        "curves": curves_figure(selection.curves, selection.path, UNIT),
+        "curves": curves_figure(selection.curves, selection.forecast, UNIT),
         "ranking": ranking_figure(selection),
         "cost": cost_figure(selection),
     }
     if any(phase.phase != "unknown" for phase in selection.phases):
         figures["slopes"] = slopes_figure(selection.curves, selection.phases)
     figures |= {f"bound of {name}": bound_figure(rows, power.get(name)) for name, rows in bounds.items()}
-    samples = CurveSamples.draw(selection.curves, selection.target_size)
+    samples = CurveSamples.of(selection.forecast, selection.curves)
     doubled, offered = doublings(samples, selection.costs), offers_of(samples, selection.costs)
     if offered:
         figures["pareto"] = pareto_figure(offered, UNIT)

@@ -8,7 +8,6 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lensllm.forecast import NOT_TUNED
 from lensllm.planning import Offer, Plan
 from lensllm.planning.pareto import COSTS
 from lensllm.planning.plan import LEVEL
@@ -72,7 +71,7 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
         unit: of the losses, for the axis.
     """
     figure = make_subplots(cols=len(COSTS), shared_yaxes=True, horizontal_spacing=0.03)
-    tuned = [offer for offer in offers if not offer.candidate.endswith(NOT_TUNED)]
+    tuned = [offer for offer in offers if offer.method != "none"]
     for column, kind in enumerate(COSTS, start=1):
         front = sorted((offer for offer in tuned if kind in offer.front), key=lambda o: getattr(o.cost, kind))
         figure.add_scatter(
@@ -105,7 +104,7 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
             )
         figure.update_xaxes(type="log", title=TITLES[kind], tickformat="~s", nticks=4, row=1, col=column)
     for offer in offers:
-        if offer.candidate.endswith(NOT_TUNED):
+        if offer.method == "none":
             figure.add_hline(y=offer.loss, line_dash="dash", line_color=QUIET)
             figure.add_annotation(
                 x=0.5, xref="x domain", y=np.log10(offer.loss), yref="y", text="best model as it came", showarrow=False,

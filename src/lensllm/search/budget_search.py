@@ -16,7 +16,7 @@ from lensllm.search.cost import Budget, probe_examples, probe_flops, run_costs
 from lensllm.search.ladder import doublings, nothing_measured
 from lensllm.search.ledger import Ledger
 from lensllm.search.log import FILE_NAME, DecisionLog, Logged
-from lensllm.search.policy import Decision, Policy
+from lensllm.search.policy import Decision
 from lensllm.search.replay import ledger_of, policy_of
 from lensllm.store import Store
 from lensllm.tasks import Task
@@ -66,7 +66,7 @@ class BudgetSearch(Search):
         self._folder = folder
         self._log = DecisionLog([], doublings(len(task.train)), [], budget, stop_p_best, stop_regret)
         self._ledger: Ledger | None = None
-        self._policy: Policy | None = None
+        self._policy = policy_of(self._log)
         self._first = [FineTune(candidate, task, training_config, 0) for candidate in self._candidates]
         self._waiting: list[CandidateJob] = list(self._first)
         self._begun: dict[str, CandidateJob] = {}
@@ -181,7 +181,6 @@ class BudgetSearch(Search):
 
     def _decide(self, count: int) -> Decision:
         assert self._ledger is not None
-        self._policy = self._policy or policy_of(self._log, self._ledger)
         return self._policy.decide(self._ledger.state(self._pending), count)
 
     @property

@@ -124,11 +124,6 @@ class Ledger:
                 self.budget.in_unit(smallest, everything),
             )
 
-    @property
-    def probed(self) -> bool:
-        """Whether any probe succeeded."""
-        return any(record.kind == Probe.kind and record.status == "done" for record in self.records)
-
     def state(self, pending: Iterable[str] = ()) -> State:
         """What a policy decides from.
 

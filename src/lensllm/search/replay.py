@@ -17,7 +17,6 @@ from lensllm.search.ledger import Ledger
 from lensllm.search.log import DecisionLog
 from lensllm.search.policy import Decision, Policy, State
 from lensllm.search.regret import ExpectedRegret
-from lensllm.selectors import default_selector
 from lensllm.store import Store
 from lensllm.tuning.run import Run
 
@@ -27,9 +26,9 @@ def ledger_of(log: DecisionLog) -> Ledger:
     return Ledger(log.candidates, log.rungs, np.array(log.flops), log.budget, log.probe_flops)
 
 
-def policy_of(log: DecisionLog, ledger: Ledger) -> Policy:
-    """The policy that decides, forecasting as is done at the end."""
-    return ExpectedRegret(log.stop_p_best, log.stop_regret, selector=default_selector(ledger.probed))
+def policy_of(log: DecisionLog) -> Policy:
+    """The policy that decides, with the forecast that is shown at the end."""
+    return ExpectedRegret(log.stop_p_best, log.stop_regret)
 
 
 @dataclass(frozen=True)
@@ -65,13 +64,12 @@ def replay_folder(folder: str | Path) -> list[Replayed]:
     """
     log = DecisionLog.read(folder)
     ledger, replayed = ledger_of(log), []
-    policy: Policy | None = None
+    policy = policy_of(log)
     store = Store(folder, readonly=True)
     try:
         for number, logged in enumerate(log.decisions, start=1):
             records = [_record(store, key, number) for key in logged.results]
             ledger.add(records)
-            policy = policy or policy_of(log, ledger)
             decided = policy.decide(ledger.state(logged.pending), logged.count)
             replayed.append(Replayed(records, logged.pending, ledger.spent, logged.decision, decided))
     finally:

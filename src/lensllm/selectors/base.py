@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -12,48 +13,76 @@ from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.forecast import Forecast
 
+FAN = 9
+"""Sizes from the last measured one to the target that a picture of a forecast is drawn through: a smooth line."""
+
 
 class Selector(ABC):
-    """A method that forecasts the loss of every candidate at a larger number of examples.
+    """A method that forecasts the loss of every candidate at larger numbers of examples.
 
     Selectors never fail on thin data: a candidate about which nothing can be said gets NaN, and a method with
-    uncertainty widens. The same curves give the same forecast.
+    uncertainty widens. The same curves give the same forecast, to the bit: in whatever order the candidates stand, and
+    at the target whatever other sizes are asked for.
     """
 
     name: ClassVar[str]
 
-    @abstractmethod
-    def forecast(self, curves: Curves, target_size: float) -> Forecast:
+    def forecast(self, curves: Curves, target_size: float, sizes: Sequence[float] | Floats = ()) -> Forecast:
         """Forecast the loss of each candidate after fine-tuning on `target_size` examples.
 
         Args:
-            curves: what was measured, all of it usable.
+            curves: what was measured of K candidates, all of it usable.
             target_size: number of training examples, above 0.
+            sizes: others to forecast in the same worlds.
+
+        Returns:
+            The forecast at the target and the other sizes, candidates in the order of the curves.
 
         Raises:
-            InputError: if there is no candidate or `target_size` is not a positive number.
+            InputError: if there is no candidate, or a size is not a positive number.
+
+        Example:
+            >>> from lensllm.selectors import GrowingSlopes
+            >>> curves = Curves(("a", "b"), [50, 100, 200], [[2.0, 1.9, 1.8], [2.1, 2.06, 2.02]])
+            >>> forecast = GrowingSlopes().forecast(curves, 800, sizes=[400])
+            >>> forecast.best, forecast.samples.shape, forecast.paths.shape
+            ('a', (2000, 2), (2000, 2, 2))
+            >>> forecast.learn("a", 400) < forecast.learn("a", 800)
+            True
         """
+        check(curves, target_size)
+        asked = np.unique([float(target_size), *map(float, sizes)])
+        if not (np.isfinite(asked).all() and asked[0] > 0):
+            raise InputError(f"the sizes asked for are {list(sizes)}, expected numbers of examples above 0")
+        forecast = self._forecast(curves.of(sorted(curves.candidates)), float(target_size), asked)
+        return forecast.of(curves.candidates)
+
+    @abstractmethod
+    def _forecast(self, curves: Curves, target_size: float, sizes: Floats) -> Forecast:
+        """The method itself: candidates are sorted by name, `sizes` ascend and hold the target."""
 
 
 class PointSelector(Selector):
     """A selector that forecasts one candidate at a time and gives no uncertainty (one sample)."""
 
-    def forecast(self, curves: Curves, target_size: float) -> Forecast:
+    def _forecast(self, curves: Curves, target_size: float, sizes: Floats) -> Forecast:
         """Forecast each candidate by itself."""
-        check(curves, target_size)
-        mean = np.array([self.point(curves.of([name]), target_size) for name in curves.candidates])
-        return Forecast(curves.candidates, target_size, mean, mean[None])
+        each = [curves.of([name]) for name in curves.candidates]
+        means = np.array([[self.point(curve, size) for curve in each] for size in sizes])
+        return Forecast(curves.candidates, target_size, sizes, means)
 
     @abstractmethod
     def point(self, curve: Curves, target_size: float) -> float:
         """The forecast for a single candidate's curve; NaN if nothing can be said."""
 
 
-def forecast_path(selector: Selector, curves: Curves, target_size: float, steps: int = 9) -> tuple[Forecast, ...]:
-    """Forecasts at growing sizes from the last measured one to the target, evenly spaced in log size.
+def forecast_path(
+    selector: Selector, curves: Curves, target_size: float, sizes: Sequence[float] | Floats = ()
+) -> Forecast:
+    """A forecast with sizes from the last measured one to the target, evenly spaced in log size, and others.
 
     Raises:
-        InputError: if nothing was measured after fine-tuning.
+        InputError: if nothing was measured after fine-tuning, or as `Selector.forecast`.
     """
     check(curves, target_size)
     measured = curves.sizes[(curves.sizes > 0) & np.isfinite(curves.losses).any(axis=0)]
@@ -61,8 +90,8 @@ def forecast_path(selector: Selector, curves: Curves, target_size: float, steps:
         raise InputError(
             "nothing was measured after fine-tuning: give losses at one or more numbers of examples above 0"
         )
-    sizes = np.geomspace(min(measured[-1], target_size), target_size, steps)
-    return tuple(selector.forecast(curves, float(size)) for size in np.unique(sizes))
+    between = np.geomspace(min(measured[-1], target_size), target_size, FAN)[:-1]
+    return selector.forecast(curves, target_size, [*between, *sizes])
 
 
 def check(curves: Curves, target_size: float) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.errors import InputError
-from lensllm.selectors.growing_slopes import GrowingSlopes, Parts
+from lensllm.selectors.growing_slopes import GrowingSlopes, PointForecast
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
 from lensllm.selectors.slopes import STEEPEST
 
 HALF = 0.5
+"""Of the pool: where the kernel curves of more than that do not fit the first rung, none is believed."""
 SMALLEST = 8
 """Below, the kernel curve says more about its own stopping time than about the candidate (docs/kernel.md)."""
 
@@ -30,13 +34,20 @@ class GrowingSlopesKernel(GrowingSlopes):
 
     name = "growing_slopes_kernel"
 
-    def parts(self, curves: Curves, target_size: float) -> Parts:
-        """The default's parts of the longer curves."""
-        return super().parts(with_kernel_curve(curves), target_size)
+    def point_forecast(self, curves: Curves, target_size: float, sizes: Sequence[float] | Floats = ()) -> PointForecast:
+        """The default's of the longer curves."""
+        return super().point_forecast(with_kernel_curve(curves), target_size, sizes)
 
 
-def default_selector(probed: bool) -> GrowingSlopes:
-    """What forecasts a selection: the default, with the kernel curve where candidates were probed."""
+def default_selector(curves: Curves) -> GrowingSlopes:
+    """What forecasts where nothing else was asked for: the default, with the kernel curve where candidates have one.
+
+    Example:
+        >>> default_selector(Curves(("a",), [50, 100], [[2.0, 1.9]])).name
+        'growing_slopes'
+    """
+    columns = [f"{PREFIX}{d}" for d in kernel_sizes(curves) if d >= SMALLEST]
+    probed = bool(columns) and np.isfinite(curves.features[columns].to_numpy(float)).any()
     return GrowingSlopesKernel() if probed else GrowingSlopes()
 
 

@@ -7,16 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from lensllm.arrays import Floats
-from lensllm.selectors.slopes import STEEPEST, LogCurves, Slopes, learning_format, newest
+from lensllm.selectors.log_curves import LogCurves, newest
+from lensllm.selectors.slopes import STEEPEST, Slopes, learning_format
 
 JUMP_BELIEVED = 0.5
+"""Of a jump at the last point that clipping does not believe: one point cannot tell an error from a change of level."""
 GROWTH = 0.25
+"""Rate at which the mean slope is expected to grow a doubling, as a logistic that ends at the steepest slope."""
 GROWTH_WORTH = 5.0
+"""Doublings^2 that this is worth: most of what is known at two sizes, little at eight (docs/decisions.md)."""
 GROWTH_BOUNDS = (0.7, 2.0)
+"""Of the mean slope over what it was: the published curves stay within them over nine doublings."""
 LEVEL_RIDGE = 0.04
-FURTHEST = 50.0  # of log loss from the last point, so that no forecast over- or underflows
+"""Of the coupling of a column: a slope noise of 0.01 against couplings of 0.05, squared."""
+FURTHEST = 50.0
+"""Of log loss from the last point, so that no forecast over- or underflows."""
 PRIOR_SLOPE = 0.05
+"""Where no slope is known: about the mean of the published curves."""
 TIE = 1e-3
+"""Part of the differences of their last log losses that candidates held at one loss keep: an order, and no more."""
 
 
 def trend(x: Floats, values: Floats, weight: Floats, expected: float = 0.0, worth: float = 0.0) -> float:
@@ -80,7 +89,7 @@ class Growth:
         return np.asarray(mean + (self.coupling + self.coupling_gradient * (x - self.center)) * level)
 
 
-def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floats:
+def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float, raw: Slopes | None = None) -> Floats:
     """Log losses at x: last level minus doublings left times the slope expected half way, shape (K, *x.shape).
 
     The slope is the shared one at the candidate's level plus what the candidate's own recent slope has beyond it, as
@@ -88,11 +97,17 @@ def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floa
     believe is taken back: one point cannot tell a reading error from a change of level. A candidate whose last fall was
     too steep to be settled goes on falling as fast; where it ends is for `floor_at_pool_median` to say. Within what
     was measured, the points are joined by straight lines.
+
+    Args:
+        curves: of the pool, K candidates.
+        x: log2 of the sizes.
+        lag_weight: weight of a slope one doubling older than another.
+        raw: the slopes of the curves, where they are at hand.
     """
     shape, x = (len(curves.y), *np.shape(x)), np.atleast_1d(np.asarray(x, dtype=float))
     if not curves.x.size:
         return np.full(shape, np.nan)
-    raw = curves.slopes
+    raw = raw or Slopes.of(curves)
     after_format_learning = raw.after_format_learning()
     slopes = after_format_learning.clipped()
     x_last, y_last = (v[:, None] for v in curves.last)
@@ -104,19 +119,19 @@ def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float) -> Floa
     slope = growth.slope(half_way, level) + np.where(slopes.any[:, None], beyond, 0.0)
     slope = np.where((raw.any & ~slopes.any)[:, None], newest(raw.value)[:, None], slope)
     forecast = y_last + (1 - JUMP_BELIEVED) * _jump(after_format_learning, slopes)[:, None] - (x - x_last) * slope
-    for row, column in zip(*np.nonzero(x <= x_last), strict=True):
-        seen = np.isfinite(curves.y[row])
-        forecast[row, column] = np.interp(x[column], curves.x[seen], curves.y[row, seen])
+    for row in np.flatnonzero((x <= x_last).any(axis=1)):
+        seen, within = np.isfinite(curves.y[row]), x <= x_last[row]
+        forecast[row, within] = np.interp(x[within], curves.x[seen], curves.y[row, seen])
     return np.clip(forecast, y_last - FURTHEST, y_last + FURTHEST).reshape(shape)
 
 
-def floor_at_pool_median(forecast: Floats, curves: LogCurves, x: Floats) -> Floats:
+def floor_at_pool_median(forecast: Floats, curves: LogCurves, x: Floats, raw: Slopes | None = None) -> Floats:
     """Log losses at each x, shape (K, len(x)), those of unsettled candidates not below the median of the settled.
 
     A model that has just learned the form of a task ends where those end that knew it, as far as can be told. Those
     held at the same loss keep the order of their last ones.
     """
-    learning = learning_format(curves)
+    learning = learning_format(raw or Slopes.of(curves))
     known = ~learning & np.isfinite(forecast).all(axis=1)
     if not known.any():
         return forecast

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from lensllm.arrays import Floats
 from lensllm.curves import Curves
-from lensllm.forecast import Forecast
+from lensllm.forecast import DrawnErrors, Forecast
 from lensllm.laws import Law, Prior, RectifiedLaw
-from lensllm.selectors.base import Selector, check
+from lensllm.selectors.base import Selector
+
+DRAWS = 2000
+"""Posterior samples, as many as the default selector has."""
 
 
 class LawSelector(Selector):
@@ -19,25 +23,23 @@ class LawSelector(Selector):
         seed: of the samples.
     """
 
-    def __init__(self, law: Law, draws: int = 1000, seed: int = 0) -> None:
+    def __init__(self, law: Law, draws: int = DRAWS, seed: int = 0) -> None:
         self.law = law
         self.draws = draws
         self.seed = seed
 
-    def forecast(self, curves: Curves, target_size: float) -> Forecast:
-        """Fit every candidate at once and read the law at `target_size`."""
-        check(curves, target_size)
+    def _forecast(self, curves: Curves, target_size: float, sizes: Floats) -> Forecast:
+        """Fit every candidate at once and read the law at the sizes."""
         tuned = curves.sizes > 0
         usable = np.isfinite(curves.losses) & (curves.losses > 0)
         losses = np.where(usable, curves.losses, np.nan)[:, tuned]
         law = self.law.fit(curves.sizes[tuned], losses)
-        mean = law.predict([target_size])[:, 0]
-        samples = law.sample([target_size], self.draws, self.seed)[..., 0]
+        fitted = np.asarray(law.status_ == "ok")
         last = np.array([row[np.isfinite(row)][-1] if np.isfinite(row).any() else np.nan for row in losses])
-        fitted = np.isfinite(mean)
-        return Forecast(
-            curves.candidates, target_size, np.where(fitted, mean, last), np.where(fitted, samples, last[None])
-        )
+        means = np.where(fitted[:, None], law.predict(sizes), last[:, None]).T
+        samples = law.sample(sizes, self.draws, self.seed).transpose(0, 2, 1)
+        own = np.where(fitted, np.log(np.where(fitted, samples, 1.0) / np.where(fitted, means, 1.0)), 0.0)
+        return Forecast(curves.candidates, target_size, sizes, means, DrawnErrors(own))
 
 
 class RectifiedLawSelector(LawSelector):
@@ -45,5 +47,5 @@ class RectifiedLawSelector(LawSelector):
 
     name = "rectified_law"
 
-    def __init__(self, prior: Prior | None = None, draws: int = 1000, seed: int = 0) -> None:
+    def __init__(self, prior: Prior | None = None, draws: int = DRAWS, seed: int = 0) -> None:
         super().__init__(RectifiedLaw(prior=prior), draws, seed)

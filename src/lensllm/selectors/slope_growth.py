@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
-from lensllm.selectors.base import Selector, check
+from lensllm.selectors.base import Selector
 from lensllm.selectors.growth import FURTHEST, GROWTH_BOUNDS, PRIOR_SLOPE
-from lensllm.selectors.slopes import LogCurves, Slopes
+from lensllm.selectors.log_curves import LogCurves
+from lensllm.selectors.slopes import Slopes
 
 LAG_WEIGHT = 0.5
 TREND_WINDOW = 6
 TREND_DAMPING = 0.9
+"""All three chosen on the published curves."""
 
 
 class SlopeGrowth(Selector):
@@ -26,19 +29,20 @@ class SlopeGrowth(Selector):
 
     name = "slope_growth"
 
-    def forecast(self, curves: Curves, target_size: float) -> Forecast:
+    def _forecast(self, curves: Curves, target_size: float, sizes: Floats) -> Forecast:
         """Forecast all candidates together."""
-        check(curves, target_size)
         logs = LogCurves.of(curves)
         slopes = Slopes.of(logs).clipped()
         x_last, y_last = logs.last
-        doublings = np.log2(target_size) - x_last
         own, _ = slopes.recent(LAG_WEIGHT)
         pooled = float(own[slopes.any].mean()) if slopes.any.any() else PRIOR_SLOPE
-        furthest = float(np.max(doublings, initial=1.0, where=np.isfinite(doublings)))
-        fall = doublings * shared_growth(slopes, furthest) * np.where(slopes.any, own, pooled)
-        mean = np.exp(y_last - np.clip(fall, -FURTHEST, FURTHEST))
-        return Forecast(curves.candidates, target_size, mean, mean[None])
+        means = []
+        for size in sizes:
+            doublings = np.log2(size) - x_last
+            furthest = float(np.max(doublings, initial=1.0, where=np.isfinite(doublings)))
+            fall = doublings * shared_growth(slopes, furthest) * np.where(slopes.any, own, pooled)
+            means.append(np.exp(y_last - np.clip(fall, -FURTHEST, FURTHEST)))
+        return Forecast(curves.candidates, target_size, sizes, np.array(means))
 
 
 def shared_growth(slopes: Slopes, doublings: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lensllm.laws import VanillaLaw
-from lensllm.selectors.rectified_law import LawSelector
+from lensllm.selectors.rectified_law import DRAWS, LawSelector
 
 
 class VanillaLawSelector(LawSelector):
@@ -11,5 +11,5 @@ class VanillaLawSelector(LawSelector):
 
     name = "vanilla_law"
 
-    def __init__(self, draws: int = 1000, seed: int = 0) -> None:
+    def __init__(self, draws: int = DRAWS, seed: int = 0) -> None:
         super().__init__(VanillaLaw(), draws, seed)

@@ -1,0 +1,162 @@
+"""Forecast errors as paths over sizes: how wrong a forecast is at one size tells how wrong it is at the others."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import hyp2f1
+
+from lensllm.arrays import Floats
+from lensllm.forecast import Errors, Rows
+from lensllm.selectors.error_scale import ErrorScale, Hindcast
+
+NO_SLOPE_SD = 0.03
+"""Per doubling, of the slope of a candidate that has none yet: the spread of slopes within a pool is about that."""
+READING_SD = 0.005
+"""Of the log loss that a forecast starts from: between seeds it is 0.003 on texts to 0.03 on labels, and the hindcasts
+that the other scales come from start from readings, too."""
+NUGGET = 1e-12
+"""Relative, added to covariances: sizes that are nearly the same are told apart no further than that."""
+REMEMBERED = 2_500
+"""Candidates whose normal draws are kept, 16 kB each: those of a decision are wanted again by the next."""
+COMMON_STREAM, SCALE_STREAM, PATH_STREAM, TARGET_STREAM = range(4)
+
+
+def path_covariance(s: Floats, t: Floats, hurst: float) -> Floats:
+    """Covariance at s and t of X(n) = sqrt(2H) int_0^n (n - u)^(H - 1/2) dB(u), a Riemann-Liouville path.
+
+    With s <= t it is 2H / (H + 1/2) t^(H - 1/2) s^(H + 1/2) F(1/2 - H, 1; H + 3/2; s / t), F the hypergeometric
+    function. The variance at n is n^(2H), and given the path up to s the variance left at t is (t - s)^(2H).
+
+    Example:
+        >>> path_covariance(np.array([1.0, 4.0]), np.array([2.0, 4.0]), 0.5).tolist()  # Brownian motion: min(s, t)
+        [1.0, 4.0]
+    """
+    low, high = np.minimum(s, t), np.maximum(s, t)
+    ratio = np.divide(low, high, out=np.zeros_like(high), where=high > 0)
+    powers = high ** (2 * hurst) * ratio ** (hurst + 0.5)
+    return np.asarray(2 * hurst / (hurst + 0.5) * powers * hyp2f1(0.5 - hurst, 1.0, hurst + 1.5, ratio))
+
+
+@lru_cache(maxsize=512)
+def _root(doublings: tuple[float, ...], hurst: float) -> Floats:
+    """Cholesky root of the path's covariance at these numbers of doublings above 0, in this order."""
+    n = np.array(doublings)
+    scale = n**hurst
+    correlation = path_covariance(n[:, None], n[None], hurst) / (scale[:, None] * scale)
+    return np.asarray(scale[:, None] * np.linalg.cholesky(correlation + NUGGET * np.eye(n.size)))
+
+
+def stream(seed: int, kind: int, name: str = "") -> np.random.Generator:
+    """The random numbers of one purpose and candidate, whoever else there is."""
+    return np.random.default_rng([seed, kind, int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")])
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _target_normals(seed: int, name: str, draws: int) -> NDArray[np.float32]:
+    """Standard normals of a candidate: its path at the target; reading and slope; shape (2, draws)."""
+    return stream(seed, TARGET_STREAM, name).standard_normal((2, draws), dtype=np.float32)
+
+
+class GrowingErrors(Errors):
+    """The errors of the default forecast, n doublings beyond a candidate's last measured size:
+
+        common[n]    = c z n^1.5                                   one z a draw for all candidates
+        candidate[n] = o X(n) + 0.03 n w (without a slope) + 0.005 w      X a path with H = 1.1; 0 where n = 0
+
+    The scales c and o of a draw come from `ErrorScale.draw`. Draws are keyed by the seed and the candidate's name; the
+    path is drawn at the target first and elsewhere given that, so that no draw at the target depends on other sizes.
+
+    Args:
+        candidates: names, K of them.
+        doublings_ahead: n at each size, shape (S, K).
+        target: position of the target among the sizes.
+        sloped: which candidates have a slope, shape (K,).
+        hindcast: of the task.
+        common: prior of the common scale.
+        candidate_error: prior of the candidates' own scale.
+        draws: number of possible worlds.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        candidates: tuple[str, ...],
+        doublings_ahead: Floats,
+        target: int,
+        sloped: np.ndarray,
+        hindcast: Hindcast,
+        common: ErrorScale,
+        candidate_error: ErrorScale,
+        draws: int,
+        seed: int,
+    ) -> None:
+        self.draws = draws
+        self._seed, self._names, self._target = seed, candidates, target
+        self._ahead = np.nan_to_num(doublings_ahead)
+        self._hurst, self._common_exponent = candidate_error.exponent, common.exponent
+        rng, count = stream(seed, SCALE_STREAM), hindcast.origins
+        rivals = max(int(np.isfinite(doublings_ahead[target]).sum()), 1)
+        self._common_scale = common.draw(hindcast.common, count, draws, rng)
+        self._scale = candidate_error.draw(hindcast.candidate_error, count * (1 - 1 / rivals), draws, rng)
+        self._common_z = stream(seed, COMMON_STREAM).standard_normal(draws)
+        self._slope_sd = np.where(sloped, 0.0, NO_SLOPE_SD)
+        self.sd = np.hypot(np.median(self._scale) * self._ahead**self._hurst, self._still(np.arange(len(candidates))))
+
+    def _still(self, rows: Rows) -> Floats:
+        """Standard deviation of what one normal a draw brings to all sizes of a candidate, shape (S, len(rows)).
+
+        Reading and slope add as independent ones would at every size.
+        """
+        ahead = self._ahead[:, rows]
+        return np.where(ahead > 0, np.hypot(self._slope_sd[rows] * ahead, READING_SD), 0.0)
+
+    def common(self, rows: Rows, at: Rows) -> Floats:
+        """One normal a draw times its scale and n^1.5."""
+        grown = self._ahead[np.ix_(at, rows)] ** self._common_exponent
+        return np.asarray((self._common_scale * self._common_z)[:, None, None] * grown)
+
+    def own(self, rows: Rows, at: Rows) -> Floats:
+        """Path times scale, and the errors of reading and slope."""
+        if not len(rows):
+            return np.zeros((self.draws, len(at), 0))
+        normals = np.stack([_target_normals(self._seed, self._names[k], self.draws) for k in rows], axis=-1)
+        if len(at) == 1 and at[0] == self._target:
+            path = (normals[0] * self._ahead[self._target, rows] ** self._hurst)[:, None]
+        else:
+            path = self._paths(rows, normals[0])[:, at]
+        return np.asarray(self._scale[:, None, None] * path + self._still(rows)[at] * normals[1][:, None])
+
+    def _paths(self, rows: Rows, at_target: Floats) -> Floats:
+        """X at every size given the normals at the target (draws, len(rows)), shape (draws, S, len(rows))."""
+        paths = np.zeros((self.draws, len(self._ahead), len(rows)))
+        groups, of = np.unique(self._ahead[:, rows], axis=1, return_inverse=True)
+        for group, ahead in enumerate(groups.T):
+            mine = np.flatnonzero(of.ravel() == group)
+            sizes = np.flatnonzero(ahead > 0)
+            first = sizes == self._target
+            order = np.concatenate([sizes[first], sizes[~first]])
+            normals = np.empty((self.draws, order.size, mine.size))
+            for column, k in enumerate(rows[mine]):
+                rest = stream(self._seed, PATH_STREAM, self._names[k])
+                normals[:, int(first.any()) :, column] = rest.standard_normal((self.draws, int((~first).sum())))
+            if first.any():
+                normals[:, 0] = at_target[:, mine]
+            if order.size:
+                paths[:, order[:, None], mine] = _times(_root(tuple(ahead[order]), self._hurst), normals)
+                paths[:, self._target, mine] = at_target[:, mine] * ahead[self._target] ** self._hurst
+        return paths
+
+
+def _times(root: Floats, normals: Floats) -> Floats:
+    """A lower triangular matrix (S, S) times normals (draws, S, K), shape (draws, S, K).
+
+    Summed size by size: a matrix product rounds otherwise for other numbers of candidates.
+    """
+    total = np.zeros_like(normals)
+    for column in range(len(root)):
+        total[:, column:] += root[column:, column][:, None] * normals[:, column][:, None]
+    return total
