@@ -47,15 +47,9 @@ def bound(
 
     with progress_bar() as callbacks:
         report = compute(
-            model,
-            task,
-            sizes=sizes or (),
-            tuned=tuned,
-            clip=clip,
-            per="matrix" if per_matrix else "block",
-            output_dir=output_dir,
-            callbacks=callbacks,
-        )
+            model, task, sizes=sizes or (), tuned=tuned, clip=clip, per="matrix" if per_matrix else "block",
+            output_dir=output_dir, callbacks=callbacks,
+        )  # fmt: skip
     if html is not None:
         _write(html, report.bounds, report.decay)
     if as_json:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from lensllm.arrays import Floats
@@ -79,14 +80,20 @@ def resample(
         off = (proposal - center[:, None]) * ~known[:, None]
         spread = WIDEN * (off * weight[..., None]).swapaxes(1, 2) @ off
     pick = _systematic(weight, draws, rng)
+    log_reducible, floor = _levels(linear, pick, rng)
+    f, beta = (np.take_along_axis(proposal[..., i], pick, 1) for i in range(2))
+    return np.stack([log_reducible, f, beta, floor], axis=-1).swapaxes(0, 1)
+
+
+def _levels(linear: Linear, pick: NDArray[np.int_], rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Log of the reducible part and the floor, given the shapes picked: normal, the floor not below 0."""
     r, e, p11, p12, e_sd = (
         np.take_along_axis(array, pick, 1) for array in (linear.r, linear.e, linear.p11, linear.p12, linear.e_sd)
     )
     below = ndtr(-e / e_sd)
     floor = np.maximum(e + e_sd * ndtri(np.clip(below + rng.random(e.shape) * (1 - below), 1e-15, 1 - 1e-15)), 0.0)
     reducible = r - p12 / p11 * (floor - e) + rng.standard_normal(e.shape) / np.sqrt(p11)
-    f, beta = (np.take_along_axis(proposal[..., i], pick, 1) for i in range(2))
-    return np.stack([np.log(np.clip(reducible, *np.exp([LOWER[R], UPPER[R]]))), f, beta, floor], axis=-1).swapaxes(0, 1)
+    return np.log(np.clip(reducible, *np.exp([LOWER[R], UPPER[R]]))), floor
 
 
 def _variance(

@@ -130,6 +130,34 @@ def kernel(
         InputError: if an example has no label left, the model is no language model in full precision, nothing is
             trainable, a derivative is missing or a value is not finite; the example or layer is named.
     """
+    parameters = _checked(model, output, vectors, tokens, projection)
+    random = np.random.default_rng(seed)
+    examples = read_examples(model, batches)
+    with _evaluating(model), torch.enable_grad():
+        rows, index = _rows(examples, output == "scalar", tokens, random)
+        log_probs = None if rows.scalar else _before_training(model, rows, index)
+        vocabulary = _vocabulary(model) if log_probs is None else log_probs.shape[-1]
+        directions = _directions(output, vectors, vocabulary, next(iter(parameters.values())), random)
+        draws, values = grams(
+            model, parameters, rows, directions, log_probs, vocabulary, projection, int(random.integers(2**31)), memory
+        )
+    if vectors > 1 and projection is not None:
+        draws = [(one + other) / 2 for one, other in zip(draws[::2], draws[1::2], strict=True)]
+    gram = np.mean(draws, axis=0)
+    certain = output != "token" and projection is None
+    return Kernel(
+        gram,
+        values if log_probs is None else log_probs,
+        index,
+        np.array([len(example.targets) for example in examples]),
+        0.0 if certain else _standard_error(draws, gram),
+    )
+
+
+def _checked(
+    model: nn.Module, output: Output, vectors: int, tokens: int | None, projection: int | None
+) -> dict[str, nn.Parameter]:
+    """The parameters of the kernel by name, once everything that was asked for makes sense."""
     if output not in ("scalar", "token", "pseudo"):
         raise InputError(f"output is 'scalar', 'token' or 'pseudo', got {output!r}")
     for name, value in (("vectors", vectors), ("tokens", tokens), ("projection", projection)):
@@ -143,35 +171,20 @@ def kernel(
     for name, parameter in parameters.items():
         if parameter.dtype not in (torch.float32, torch.float64):
             raise InputError(f"{name} is {parameter.dtype}: load the model with dtype=torch.float32 for a kernel")
-    random = np.random.default_rng(seed)
-    examples = read_examples(model, batches)
-    with _evaluating(model), torch.enable_grad():
-        rows, index = _rows(examples, output == "scalar", tokens, random)
-        log_probs = None if rows.scalar else _before_training(model, rows, index)
-        directions: list[Tensor | None] = [None]
-        vocabulary = _vocabulary(model) if log_probs is None else log_probs.shape[-1]
-        like = next(iter(parameters.values()))
-        if output == "token":
-            signs = random.integers(0, 2, (vectors, vocabulary)) * 2.0 - 1
-            centred = (signs - signs.mean(1, keepdims=True)) / math.sqrt(vocabulary)
-            directions = [torch.tensor(row).to(like) for row in centred]
-        elif output == "pseudo":
-            directions = [like.new_full((vocabulary,), vocabulary**-0.5)]
-        draws, values = grams(
-            model, parameters, rows, directions, log_probs, vocabulary, projection, int(random.integers(2**31)), memory
-        )
-    if vectors > 1 and projection is not None:
-        draws = [(one + other) / 2 for one, other in zip(draws[::2], draws[1::2], strict=True)]
-    gram = np.mean(draws, axis=0)
-    certain = output != "token" and projection is None
-    n_targets = np.array([len(example.targets) for example in examples])
-    return Kernel(
-        gram,
-        values if log_probs is None else log_probs,
-        index,
-        n_targets,
-        0.0 if certain else _standard_error(draws, gram),
-    )
+    return parameters
+
+
+def _directions(
+    output: Output, vectors: int, vocabulary: int, like: Tensor, random: np.random.Generator
+) -> list[Tensor | None]:
+    """What the logits of a row are projected on: random centred signs, the constant, or nothing for one scalar."""
+    if output == "scalar":
+        return [None]
+    if output == "pseudo":
+        return [like.new_full((vocabulary,), vocabulary**-0.5)]
+    signs = random.integers(0, 2, (vectors, vocabulary)) * 2.0 - 1
+    centred = (signs - signs.mean(1, keepdims=True)) / math.sqrt(vocabulary)
+    return [torch.tensor(row).to(like) for row in centred]
 
 
 def _standard_error(draws: list[NDArray[np.float64]], gram: NDArray[np.float64]) -> float:

@@ -22,10 +22,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from lensllm.arrays import Floats
 from lensllm.errors import InputError
 from lensllm.probes.kernel import Kernel
-
-Floats = NDArray[np.float64]
 
 MOMENTUM = 0.9
 MOST_STEPS = 400
@@ -83,22 +82,13 @@ def kernel_curve(
     Raises:
         InputError: if the kernel has one row an example, or the sizes do not fit the number of examples.
     """
-    if kernel.log_probs.ndim == 1:
-        raise InputError("the kernel curve needs the logits: measure the kernel with output='token' or 'pseudo'")
     examples = len(kernel.n_targets)
     held_out = max(1, examples // 4) if held_out is None else held_out
-    if sizes is None:
-        sizes = [2**k for k in range(20) if 2**k <= examples // 2]
+    sizes = [2**k for k in range(20) if 2**k <= examples // 2] if sizes is None else sizes
     wanted = sorted({0, *map(int, sizes)})
     scored = examples - held_out - wanted[-1] if scored is None else scored
-    if wanted[0] < 0 or min(held_out, scored, subsets) < 1 or wanted[-1] + held_out + scored > examples:
-        raise InputError(
-            f"{examples} probe examples cannot give {wanted[-1]} to train on, {held_out} held out and "
-            f"{max(scored, 1)} scored: measure more probes or ask for fewer"
-        )
     lengths = np.ones(examples) if n_bytes is None else np.asarray(n_bytes, dtype=float)
-    if lengths.shape != (examples,) or not np.all(lengths > 0):
-        raise InputError(f"n_bytes must be {examples} positive numbers, one an example")
+    _check(kernel, wanted, held_out, scored, subsets, lengths)
     owner = kernel.index[:, 0]
     weights = (kernel.n_targets / np.bincount(owner, minlength=examples))[owner]
     random = np.random.default_rng(seed)
@@ -111,21 +101,36 @@ def kernel_curve(
         watched = {"held_out": np.isin(owner, order[-held_out:]), "scored": np.isin(owner, last)}
         for column, size in enumerate(wanted):
             path = descend(kernel, np.isin(owner, order[:size]), weights, watched)
-            best = int(path["held_out"].to_numpy().argmin())
-            changes[s, column] = path["scored"].iloc[best] - path["scored"].iloc[0]
-            steps[s, column] = path.index[best]
-        if n_bytes is not None:
-            changes_per_byte[s] = changes[s] * kernel.n_targets[last].sum() / lengths[last].sum()
+            changes[s, column], steps[s, column] = _stopped(path)
+        changes_per_byte[s] = changes[s] * kernel.n_targets[last].sum() / lengths[last].sum()
     spread = changes.std(axis=0, ddof=1) / np.sqrt(subsets) if subsets > 1 else np.full(len(wanted), np.nan)
+    a_byte = before * kernel.n_targets.sum() / lengths.sum() + changes_per_byte.mean(axis=0)
     return KernelCurve(
         np.array(wanted),
         before + changes.mean(axis=0),
         spread,
-        before * kernel.n_targets.sum() / lengths.sum() + changes_per_byte.mean(axis=0)
-        if n_bytes is not None
-        else None,
+        None if n_bytes is None else a_byte,
         np.median(steps, axis=0),
     )
+
+
+def _stopped(path: pd.DataFrame) -> tuple[float, float]:
+    """Change of the scored loss where the held-out loss is lowest, and the step at which that is."""
+    best = int(path["held_out"].to_numpy().argmin())
+    return float(path["scored"].iloc[best] - path["scored"].iloc[0]), float(path.index[best])
+
+
+def _check(kernel: Kernel, wanted: list[int], held_out: int, scored: int, subsets: int, lengths: Floats) -> None:
+    if kernel.log_probs.ndim == 1:
+        raise InputError("the kernel curve needs the logits: measure the kernel with output='token' or 'pseudo'")
+    examples = len(kernel.n_targets)
+    if wanted[0] < 0 or min(held_out, scored, subsets) < 1 or wanted[-1] + held_out + scored > examples:
+        raise InputError(
+            f"{examples} probe examples cannot give {wanted[-1]} to train on, {held_out} held out and "
+            f"{max(scored, 1)} scored: measure more probes or ask for fewer"
+        )
+    if lengths.shape != (examples,) or not np.all(lengths > 0):
+        raise InputError(f"n_bytes must be {examples} positive numbers, one an example")
 
 
 def descend(

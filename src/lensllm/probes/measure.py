@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -66,17 +67,12 @@ def measure(candidate: Candidate, examples: Sequence[Encoded]) -> Measurement:
     alpha, rate = _heavy_tails(model)
     flops = count.total + spectrum_flops(len(measured.gram))
     flops += sum(singular_flops(tuple(weight.shape)) for _, weight in linear_weights(model))
-    assert curve.losses_per_byte is not None
-    per_byte = (curve.losses_per_byte / curve.losses).tolist()
     start, times = float(found.loss(0.0)), list(TIMES)
     probe = Probe(
         candidate=candidate.name,
         examples=len(examples),
         status="done",
-        zero_shot_probe_loss=float(curve.losses_per_byte[0]),
-        sizes=[int(d) for d in curve.sizes[1:]],
-        losses=[float(loss) for loss in curve.losses_per_byte[1:]],
-        standard_errors=[float(se * factor) for se, factor in zip(curve.standard_error, per_byte, strict=True)][1:],
+        **_curve_fields(curve),
         rows=len(measured.gram),
         kernel_error=measured.standard_error,
         effective_rank=found.effective_rank,
@@ -94,6 +90,18 @@ def measure(candidate: Candidate, examples: Sequence[Encoded]) -> Measurement:
         parameters=sum(p.numel() for p in model.parameters()),
     )
     return Measurement(probe, measured, found, curve)
+
+
+def _curve_fields(curve: KernelCurve) -> dict[str, Any]:
+    """The kernel curve in nats a byte."""
+    assert curve.losses_per_byte is not None
+    errors = curve.standard_error * curve.losses_per_byte / curve.losses
+    return {
+        "zero_shot_probe_loss": float(curve.losses_per_byte[0]),
+        "sizes": [int(d) for d in curve.sizes[1:]],
+        "losses": [float(loss) for loss in curve.losses_per_byte[1:]],
+        "standard_errors": [float(error) for error in errors[1:]],
+    }
 
 
 def _heavy_tails(model: nn.Module) -> tuple[float, float]:

@@ -35,53 +35,47 @@ def curves_figure(curves: Curves, forecast: Forecast, unit: str) -> go.Figure:
     target = forecast.target_size
     measured = curves.sizes[(curves.sizes > 0) & np.isfinite(curves.losses).any(axis=0)]
     shown = (forecast.sizes >= min(measured[-1], target)) & (forecast.sizes <= target)
-    sizes, tuned = forecast.sizes[shown], forecast.of(curves.candidates)
-    ends = []
+    tuned = forecast.of(curves.candidates)
     for place, name in enumerate(tuned.ranking):
-        k = curves.candidates.index(name)
-        colour = COLOURS[place % len(COLOURS)]
-        seen = (curves.sizes > 0) & np.isfinite(curves.losses[k])
-        mean = tuned.means[shown, k].tolist()
-        if place < BANDS:
-            low, high = np.array([tuned.of([name]).at(size).interval(LEVEL)[0] for size in sizes]).T
-            add_band(figure, sizes, low, high, colour, name)
-        figure.add_scatter(
-            x=sizes,
-            y=mean,
-            mode="lines",
-            line={"color": colour, "dash": "dot", "width": 2 if place < BANDS else 1.2},
-            legendgroup=name,
-            showlegend=False,
-            hovertemplate=f"{escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}} (forecast)<extra></extra>",
-        )
-        figure.add_scatter(
-            x=curves.sizes[seen],
-            y=curves.losses[k][seen],
-            mode="lines+markers",
-            name=escaped(name),
-            legendgroup=name,
-            line={"color": colour, "width": 2 if place < BANDS else 1.2},
-            marker={"size": 7},
-            hovertemplate=f"{escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}}<extra></extra>",
-        )
-        ends += mean
+        _add_curve(figure, curves, tuned, shown, name, place)
     figure.add_vline(x=target, line_dash="dash", line_color=QUIET)
-    figure.add_annotation(
-        x=np.log10(target),
-        y=1,
-        yref="paper",
-        text=f"all the data: {target:,.0f}",
-        showarrow=False,
-        xanchor="right",
-        xshift=-4,
-    )
-    seen_losses = curves.losses[:, curves.sizes > 0]
-    lowest, highest = np.nanmin([*ends, np.nanmin(seen_losses)]), np.nanmax(seen_losses)
-    bounds = (lowest * 0.96, highest * 1.04)
-    figure.update_yaxes(title=f"test loss, {unit}", **log_axis(*bounds))
+    place_of = {"x": np.log10(target), "y": 1, "yref": "paper", "xanchor": "right", "xshift": -4}
+    figure.add_annotation(text=f"all the data: {target:,.0f}", showarrow=False, **place_of)
+    seen = curves.losses[:, curves.sizes > 0]
+    lowest = np.nanmin([np.nanmin(tuned.means[shown]), np.nanmin(seen)])
+    figure.update_yaxes(title=f"test loss, {unit}", **log_axis(lowest * 0.96, np.nanmax(seen) * 1.04))
     ticks = np.unique([*curves.sizes[curves.sizes > 0], target])
     figure.update_xaxes(type="log", title="training examples", tickvals=ticks, ticktext=[f"{t:,.0f}" for t in ticks])
     return dressed(figure, 520)
+
+
+def _add_curve(figure: go.Figure, curves: Curves, tuned: Forecast, shown: np.ndarray, name: str, place: int) -> None:
+    """Measured points and forecast of one candidate, with its band if it is among the first."""
+    k, colour, sizes = curves.candidates.index(name), COLOURS[place % len(COLOURS)], tuned.sizes[shown]
+    seen = (curves.sizes > 0) & np.isfinite(curves.losses[k])
+    width = 2 if place < BANDS else 1.2
+    if place < BANDS:
+        low, high = np.array([tuned.of([name]).at(size).interval(LEVEL)[0] for size in sizes]).T
+        add_band(figure, sizes, low, high, colour, name)
+    figure.add_scatter(
+        x=sizes,
+        y=tuned.means[shown, k],
+        mode="lines",
+        line={"color": colour, "dash": "dot", "width": width},
+        legendgroup=name,
+        showlegend=False,
+        hovertemplate=f"{escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}} (forecast)<extra></extra>",
+    )
+    figure.add_scatter(
+        x=curves.sizes[seen],
+        y=curves.losses[k][seen],
+        mode="lines+markers",
+        name=escaped(name),
+        legendgroup=name,
+        line={"color": colour, "width": width},
+        marker={"size": 7},
+        hovertemplate=f"{escaped(name)}<br>%{{x:,}} examples: %{{y:.3f}}<extra></extra>",
+    )
 
 
 def add_band(

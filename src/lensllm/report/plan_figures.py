@@ -85,23 +85,7 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
             col=column,
         )
         for place, offer in enumerate(tuned):
-            name = escaped(offer.candidate)
-            figure.add_scatter(
-                x=[getattr(offer.cost, kind)],
-                y=[offer.loss],
-                mode="markers",
-                name=name,
-                legendgroup=name,
-                showlegend=column == 1,
-                marker={
-                    "color": COLOURS[place % len(COLOURS)],
-                    "size": 11,
-                    "symbol": "circle" if kind in offer.front else "circle-open",
-                },
-                hovertemplate=f"{name}<br>%{{y:.3f}} for %{{x:.3g}}<extra></extra>",
-                row=1,
-                col=column,
-            )
+            _add_offer(figure, offer, kind, place, column)
         figure.update_xaxes(type="log", title=TITLES[kind], tickformat="~s", nticks=4, row=1, col=column)
     for offer in offers:
         if offer.method == "none":
@@ -114,3 +98,20 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
     figure.update_yaxes(**log_axis(min(losses) * 0.97, max(losses) * 1.03))
     figure.update_yaxes(title=f"forecast loss, {unit}", row=1, col=1)
     return dressed(figure, 460)
+
+
+def _add_offer(figure: go.Figure, offer: Offer, kind: str, place: int, column: int) -> None:
+    """One candidate's point, filled where it is on the front."""
+    name, symbol = escaped(offer.candidate), "circle" if kind in offer.front else "circle-open"
+    figure.add_scatter(
+        x=[getattr(offer.cost, kind)],
+        y=[offer.loss],
+        mode="markers",
+        name=name,
+        legendgroup=name,
+        showlegend=column == 1,
+        marker={"color": COLOURS[place % len(COLOURS)], "size": 11, "symbol": symbol},
+        hovertemplate=f"{name}<br>%{{y:.3f}} for %{{x:.3g}}<extra></extra>",
+        row=1,
+        col=column,
+    )

@@ -113,27 +113,7 @@ def slopes_figure(curves: Curves, phases: Sequence[Phase]) -> go.Figure:
     grid = np.geomspace(*ends, 80)
     for place, phase in enumerate(phases):
         at = {"row": place // columns + 1, "col": place % columns + 1}
-        losses = curves.losses[curves.candidates.index(phase.candidate)]
-        seen = (curves.sizes > 0) & np.isfinite(losses) & (losses > 0)
-        sizes, losses = curves.sizes[seen], losses[seen]
-        if phase.phase != "unknown":
-            law = RectifiedLaw(prior=Prior()).fit(sizes, losses)
-            middle, slope = local_slopes(grid, law.predict(grid)[0])
-            figure.add_scatter(x=middle, y=slope, mode="lines", line={"color": "#555", "width": 1.5}, **at)
-        if sizes.size > 1:
-            middle, slope = local_slopes(sizes, losses)
-            figure.add_scatter(
-                x=middle,
-                y=slope,
-                mode="markers",
-                marker={"size": 7, "color": COLOURS[0]},
-                hovertemplate="%{x:,.0f} examples: slope %{y:.3f}<extra></extra>",
-                **at,
-            )
-        if phase.phase != "unknown":
-            low, high = (min(max(edge, ends[0]), ends[1]) for edge in (phase.by_law.low, phase.by_law.high))
-            figure.add_vrect(x0=ends[0], x1=low, fillcolor=PRE_POWER, opacity=0.16, line_width=0, layer="below", **at)
-            figure.add_vrect(x0=low, x1=high, fillcolor=BETWEEN, opacity=0.2, line_width=0, layer="below", **at)
+        _add_slopes(figure, curves, phase, grid, ends, at)
     shown = tuned[:: max(1, math.ceil(len(tuned) / 4))]
     figure.update_xaxes(
         type="log",
@@ -147,6 +127,33 @@ def slopes_figure(curves: Curves, phases: Sequence[Phase]) -> go.Figure:
     figure.update_annotations(font_size=12)
     figure.update_layout(showlegend=False)
     return _dressed(figure, 60 + 190 * rows)
+
+
+def _add_slopes(
+    figure: go.Figure, curves: Curves, phase: Phase, grid: np.ndarray, ends: tuple[float, float], at: dict[str, int]
+) -> None:
+    """One candidate's panel."""
+    losses = curves.losses[curves.candidates.index(phase.candidate)]
+    seen = (curves.sizes > 0) & np.isfinite(losses) & (losses > 0)
+    sizes, losses = curves.sizes[seen], losses[seen]
+    if phase.phase != "unknown":
+        law = RectifiedLaw(prior=Prior()).fit(sizes, losses)
+        middle, slope = local_slopes(grid, law.predict(grid)[0])
+        figure.add_scatter(x=middle, y=slope, mode="lines", line={"color": "#555", "width": 1.5}, **at)
+    if sizes.size > 1:
+        middle, slope = local_slopes(sizes, losses)
+        figure.add_scatter(
+            x=middle,
+            y=slope,
+            mode="markers",
+            marker={"size": 7, "color": COLOURS[0]},
+            hovertemplate="%{x:,.0f} examples: slope %{y:.3f}<extra></extra>",
+            **at,
+        )
+    if phase.phase != "unknown":
+        low, high = (min(max(edge, ends[0]), ends[1]) for edge in (phase.by_law.low, phase.by_law.high))
+        figure.add_vrect(x0=ends[0], x1=low, fillcolor=PRE_POWER, opacity=0.16, line_width=0, layer="below", **at)
+        figure.add_vrect(x0=low, x1=high, fillcolor=BETWEEN, opacity=0.2, line_width=0, layer="below", **at)
 
 
 def _line(

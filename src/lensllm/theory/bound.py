@@ -229,45 +229,56 @@ def bound(
     if clip is not None and not clip > 0:
         raise InputError(f"losses are clipped at a number above 0, got {clip:g}")
     parts = layers(tuned, per)
-    parameters = dict(tuned.named_parameters())
-    _check_weights(candidate, pretrained, parameters, parts)
+    moved = _displacements(candidate, pretrained, dict(tuned.named_parameters()), parts)
     losses = {"train": example_losses(tuned, train), "test": example_losses(tuned, test)}
     for split, values in losses.items():
         if not np.isfinite(values).all():
             raise InputError(f"{candidate}: the loss of a {split} example is not finite, so no bound applies to it")
     largest = clip if clip is not None else max(float(values.max()) for values in losses.values())
-    moved = {name: flatten(parameters, part).cpu() - flatten(pretrained, part).cpu() for name, part in parts.items()}
+    few = train[:sample]
+    terms, flops = [], 0.0
+    for name, part in parts.items():
+        term, spent = _layer_term(tuned, part, few, name, moved[name], relative, max_steps)
+        terms.append(term)
+        flops += spent
+    means = {split: float(np.minimum(values, largest).mean()) for split, values in losses.items()}
+    losses_of = (means["train"], means["test"], largest)
+    return Bound(candidate, len(train), *losses_of, clip is not None, tuple(terms), len(few), flops)
+
+
+def _displacements(
+    candidate: str, pretrained: Mapping[str, Tensor], tuned: Mapping[str, Tensor], parts: Mapping[str, list[str]]
+) -> dict[str, Tensor]:
+    """v of every layer, on the CPU, shape (parameters of the layer,)."""
+    _check_weights(candidate, pretrained, tuned, parts)
+    moved = {name: flatten(tuned, part).cpu() - flatten(pretrained, part).cpu() for name, part in parts.items()}
     if not any(v.any() for v in moved.values()):
         raise InputError(
             f"{candidate}: the tuned weights equal the pre-trained ones (zero-shot): with no displacement every h_i is "
             "0 and the bound does not apply; give fine-tuned weights"
         )
-    few = train[:sample]
-    terms, flops = [], 0.0
-    for name, part in parts.items():
-        v = moved[name]
-        if not v.any():
-            terms.append(LayerTerm(name, v.numel(), 0.0, 0.0, 0.0, 0.0, 0))
-            continue
-        hessian = LayerHessian(tuned, part, few, name)
-        start = v.to(tuned.device)[None].repeat(len(few), 1)
-        found = positive_part(hessian.each, start, relative=relative, of_largest=True, max_steps=max_steps)
-        flops += hessian.flops() / len(few) * hessian.products
-        high, low = float((found.value + found.error).max()), float((found.value - found.error).max())
-        distance = float(v.double().norm())
-        terms.append(LayerTerm(name, v.numel(), distance, high, low, float(found.value.mean()), int(found.steps.max())))
-    means = {split: float(np.minimum(values, largest).mean()) for split, values in losses.items()}
-    return Bound(
-        candidate,
-        len(train),
-        means["train"],
-        means["test"],
-        largest,
-        clip is not None,
-        tuple(terms),
-        len(few),
-        flops,
-    )
+    return moved
+
+
+def _layer_term(
+    tuned: PreTrainedModel,
+    part: list[str],
+    few: Sequence[Encoded],
+    name: str,
+    v: Tensor,
+    relative: float,
+    max_steps: int,
+) -> tuple[LayerTerm, float]:
+    """One layer's term, and the FLOPs of its products with Hessians."""
+    if not v.any():
+        return LayerTerm(name, v.numel(), 0.0, 0.0, 0.0, 0.0, 0), 0.0
+    hessian = LayerHessian(tuned, part, few, name)
+    start = v.to(tuned.device)[None].repeat(len(few), 1)
+    found = positive_part(hessian.each, start, relative=relative, of_largest=True, max_steps=max_steps)
+    high, low = float((found.value + found.error).max()), float((found.value - found.error).max())
+    distance = float(v.double().norm())
+    term = LayerTerm(name, v.numel(), distance, high, low, float(found.value.mean()), int(found.steps.max()))
+    return term, hessian.flops() / len(few) * hessian.products
 
 
 def _check_weights(

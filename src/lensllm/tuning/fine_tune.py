@@ -122,8 +122,7 @@ def fine_tune(
         tuned = tune(encoded, model, examples, rates, previous_validation_loss, meter)
     before_test = meter.total
     result = measure(tuned.model, encoded, "test", meter) if tuned.model is not None else None
-    measured = result is not None and math.isfinite(result.nats)
-    if measured and tuned.model is not None:
+    if measured := result is not None and math.isfinite(result.nats):
         keep(tuned.model)
     return replace(
         _run_of(encoded, tuned, result if measured else None),
