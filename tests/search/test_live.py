@@ -128,7 +128,7 @@ def test_decisions_use_the_selector_of_the_final_forecast(task, candidates, tmp_
     state, selector = search._ledger.state, GrowingSlopesKernel()
     forecast = selector.forecast(state.curves, state.rungs[-1])
     assert search.decision.choice == forecast.best
-    np.testing.assert_allclose(search._policy.believe(state).mean, np.log(forecast.mean), rtol=1e-12)
+    np.testing.assert_array_equal(search._policy.forecast(state).of(forecast.candidates).samples, forecast.samples)
 
 
 def test_a_failed_probe_is_charged_what_it_should_have_taken(task, candidates, tmp_path):
@@ -146,7 +146,7 @@ def test_a_kernel_alone_makes_no_choice(task, candidates, tmp_path):
     search, _ = search_in(tmp_path, task, candidates, failing={(NAMES[3], 50)}, kernel=True)
     state = search._ledger.state
     assert np.isfinite(GrowingSlopesKernel().forecast(state.curves, 6400).mean).all()
-    assert np.isfinite(search._policy.believe(state).mean).tolist() == [True, True, True, False]
+    assert NAMES[3] not in search._policy.forecast(state).models
 
 
 def test_a_budget_too_small_for_the_probes_is_refused_before_they_are_made(task, candidates, tmp_path):
