@@ -93,6 +93,22 @@ def cost(study: Study = STUDY, report: Report = False, json_file: Json = None, d
         print_table(table)
 
 
+@app.command()
+def slots(json_file: Json = None) -> None:
+    """Wall-clock to a choice with several slots: after every result against rounds (5 minutes)."""
+    from evidence.cost.slots import RESULT, run
+
+    result = run(json_file or RESULT)
+    table = empty_table("slots", "rounds / every result", "quartiles", "busy", "in rounds", "RelAcc", "in rounds")
+    for row in result["slots"]:
+        ratio, now, rounds = row["rounds_over_every_result_seconds"], row["after_every_result"], row["rounds"]
+        spread = " to ".join(f"{edge:.2f}" for edge in ratio["quartiles"])
+        accuracies = [f"{now['rel_acc']:.1f}", f"{rounds['rel_acc']:.1f}"]
+        busy = [f"{now['busy']:.0%}", f"{rounds['busy']:.0%}"]
+        table.add_row(str(row["slots"]), f"{ratio['median']:.2f}", spread, *busy, *accuracies)
+    print_table(table)
+
+
 @app.command("probe-cost")
 def probe_cost(json_file: Json = None) -> None:
     """How well the FLOPs of a probe are foreseen (seconds)."""

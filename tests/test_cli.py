@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from commands import refused, run
 
-from lensllm.cli import spread
+from lensllm.cli import main, spread
+from lensllm.probes.record import Probe
 from lensllm.store import Store
+from lensllm.tuning.run import Run
 
 QUICK = ["--num-train-epochs", "1", "--max-test-examples", "10"]
 
@@ -60,9 +64,9 @@ def test_the_report_is_one_file_that_needs_no_network(selected):
 
 def test_the_same_command_repeats_nothing(selected, capsys):
     folder, _, command = selected
-    before = Store(folder).runs()
+    before = Store(folder).records(Run)
     answer = json.loads(run(capsys, *command, "--json"))
-    assert Store(folder).runs() == before
+    assert Store(folder).records(Run) == before
     assert answer == json.loads((folder / "selection.json").read_text())
 
 
@@ -82,21 +86,49 @@ def test_a_kill_at_any_moment_loses_at_most_what_was_running(selected, model_fol
     process = subprocess.Popen([sys.executable, "-m", "lensllm", *command], start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if (tmp_path / "runs.sqlite").exists() and len(Store(tmp_path).runs()) >= 4:
+        if (tmp_path / "runs.sqlite").exists() and len(Store(tmp_path).records(Run)) >= 4:
             break
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    kept = Store(tmp_path).runs()
+    kept = Store(tmp_path).records(Run)
     assert len(kept) >= 4
     run(capsys, *command)
-    resumed, uninterrupted = Store(tmp_path).runs(), Store(folder).runs()
+    resumed, uninterrupted = Store(tmp_path).records(Run), Store(folder).records(Run)
     assert [pair for pair in resumed if pair in kept] == kept
 
     def losses(pairs):
         return {(r.candidate, r.examples): (r.nats_per_byte, r.learning_rate, r.flops) for _, r in pairs}
 
     assert losses(resumed) == losses(uninterrupted)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_command_says_that_nothing_is_lost(ending, workers, model_folders, sums_file, tmp_path):
+    command = ["select", sums_file, "--models", model_folders["gpt"], model_folders["llama"], "--sizes", 100]
+    command += ["--num-train-epochs", 5000, "--workers", workers, "--output-dir", tmp_path]
+    process = subprocess.Popen([sys.executable, "-m", "lensllm", *map(str, command)], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "runs.sqlite").exists() or not any(n for _, n in Store(tmp_path, readonly=True).running()):
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children()
+    process.send_signal(ending)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + ending
+    assert told == "lensllm: interrupted; finished runs are kept, the same command goes on from here\n"
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert [run.status for _, run in Store(tmp_path).records(Run)] == ["done"] * 2
+
+
+def test_what_nobody_foresaw_is_one_sentence_too(monkeypatch, sums_file, capsys, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("lensllm.pipeline.read_task", lambda *_, **__: 1 // 0)
+    with pytest.raises(SystemExit) as end:
+        main(["select", str(sums_file), "--models", "x"])
+    assert end.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("lensllm: this should not happen: ZeroDivisionError: integer division or modulo by zero (")
+    assert "Traceback" in Path(told.split("report it with ")[1].strip()).read_text()
 
 
 def test_a_diverged_candidate_is_named_and_the_others_go_on(model_folders, sums_file, tmp_path, capsys):
@@ -127,7 +159,7 @@ def test_the_kernel_is_probed_charged_and_shown(model_folders, sums_file, tmp_pa
     plain = json.loads(run(capsys, "select", sums_file, *rest, "--json"))
     assert [row["kernel"] for row in plain["ranking"]] == [None] * 3
     answer = json.loads(run(capsys, "select", sums_file, *rest, "--json", "--kernel"))
-    probes = {probe.candidate: probe for _, probe in Store(tmp_path).probes()}
+    probes = {probe.candidate: probe for _, probe in Store(tmp_path).records(Probe)}
     assert set(probes) == {"gpt", "t5"}
     assert answer["flops"] == pytest.approx(plain["flops"] + sum(probe.flops for probe in probes.values()))
     for row in answer["ranking"]:
@@ -146,8 +178,8 @@ def test_probes_are_paid_from_the_budget(model_folders, sums_file, tmp_path, cap
     answer = json.loads(run(capsys, "select", sums_file, *rest, "--kernel", "--json"))
     assert all(row["kernel"] for row in answer["ranking"] if "not" not in row["candidate"])
     told = json.loads(run(capsys, "replay", tmp_path, "--json"))
-    assert told["rounds"][0]["probes"] == ["gpt", "llama"]
-    assert told["rounds"][-1]["spent"] == pytest.approx(answer["flops"])
+    assert [name for kind, name, _ in told["decisions"][0]["records"] if kind == "probe"] == ["gpt", "llama"]
+    assert told["decisions"][-1]["spent"] == pytest.approx(answer["flops"])
     assert "2 probes" in run(capsys, "replay", tmp_path)
 
 
@@ -167,7 +199,7 @@ def test_a_flag_takes_back_what_the_yaml_asks_for(model_folders, sums_file, tmp_
     (tmp_path / "config.yaml").write_text(json.dumps({**settings, "output_dir": str(tmp_path / "out")}))
     answer = json.loads(run(capsys, "select", tmp_path / "config.yaml", "--no-kernel", *QUICK, "--json"))
     assert [row["kernel"] for row in answer["ranking"]] == [None, None]
-    assert not list(Store(tmp_path / "out").probes())
+    assert not list(Store(tmp_path / "out").records(Probe))
 
 
 @pytest.mark.parametrize(

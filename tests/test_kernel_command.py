@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from lensllm.cli import main
+from lensllm.probes.record import Probe
 from lensllm.store import Store
+from lensllm.tuning.run import Run
 
 
 def run(capsys, *arguments):
@@ -51,16 +53,16 @@ def test_the_store_keeps_the_probe_and_lends_its_losses(capsys, model, sums_file
     same = ["--model", model, "--task", sums_file, "--probe", 16, "--output-dir", tmp_path, "--json"]
     first, second = (json.loads(run(capsys, *same)[1]) for _ in range(2))
     assert first["losses"] == second["losses"]
-    measured = {str(r.examples): r.nats_per_byte for _, r in Store(tmp_path).runs()}
+    measured = {str(r.examples): r.nats_per_byte for _, r in Store(tmp_path).records(Run)}
     assert first["measured"] == measured
-    [(task, probe)] = Store(tmp_path).probes()
+    [(task, probe)] = Store(tmp_path).records(Probe)
     assert (task, probe.candidate, probe.losses) == ("sums", "gpt", first["losses"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--probe", "500"], "500 probe examples asked for, and sums has 136 training examples: ask for fewer"),
+        (["--probe", "500"], "500 examples asked for, and sums has 136 training examples: ask for fewer"),
         (["--probe", "2"], "2 probe examples are too few"),
         (["--model", "BROKEN"], "the model's logits are not finite before any training"),
         (["--save", "NOWHERE/k.npz"], "cannot be written: there is no folder"),
@@ -96,4 +98,4 @@ def test_bad_input_is_one_sentence_and_stores_nothing(arguments, message, capsys
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.glob("k.*"))
-    assert not (tmp_path / "runs.sqlite").exists() or Store(tmp_path).probes() == []
+    assert not (tmp_path / "runs.sqlite").exists() or Store(tmp_path).records(Probe) == []

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evidence.accuracy.metrics import coverage
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.selectors.error_scale import CANDIDATE, COMMON, ErrorScale
 from lensllm.selectors.growing_slopes import HINDCAST_POINTS, GrowingSlopes, PointForecast
 from lensllm.selectors.log_curves import LogCurves

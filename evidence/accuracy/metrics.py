@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.forecast import Forecast
 
 LEAST_PROBABILITY = 1e-4

@@ -17,7 +17,8 @@ from evidence.results import write_numbers
 from evidence.study.config import StudyConfig
 from evidence.study.curves import own_curves, seed_noise
 from evidence.theory.own_bounds import own_bounds
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.selectors import (
     AcceptThenStop,

@@ -13,7 +13,8 @@ from evidence.accuracy import metrics
 from evidence.accuracy.calibration import Case, PastErrors, calibrate, past_errors
 from evidence.results import write_numbers
 from evidence.speed.law_fits import speed
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.laws import Law, Prior, RectifiedLaw, VanillaLaw
 from lensllm.selectors import (

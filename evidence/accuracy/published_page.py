@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from evidence.pages import dressed, table, write_figures, write_section
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.forecast import Forecast
 
 COMMAND = "python -m evidence published --docs docs"

@@ -20,7 +20,8 @@ from evidence.accuracy.random_pools import random_subsets
 from evidence.results import write_numbers
 from evidence.study.config import StudyConfig
 from evidence.study.curves import own_curves, read_runs
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.search.accept_then_stop import AcceptThenStopPolicy
 from lensllm.search.asha import Asha

@@ -38,7 +38,8 @@ from lensllm.probes.kernel_curve import kernel_curve
 from lensllm.probes.rows import read_examples
 from lensllm.tasks import read_task
 from lensllm.tasks.encode import collate
-from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.fine_tune import fine_tune
 from lensllm.tuning.training_config import TrainingConfig
 
 RESULT = Path(__file__).with_suffix(".json")

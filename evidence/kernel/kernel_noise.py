@@ -20,7 +20,7 @@ from evidence.accuracy import own
 from evidence.results import write_numbers
 from evidence.study.config import STUDY, StudyConfig
 from evidence.study.curves import own_curves
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel
 from lensllm.selectors.slopes import Slopes
 

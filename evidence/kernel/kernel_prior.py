@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors.fitted_laws import FittedLaws

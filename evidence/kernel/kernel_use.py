@@ -28,7 +28,8 @@ from evidence.pages import table, write_section
 from evidence.results import write_numbers
 from evidence.study.config import STUDY, StudyConfig
 from evidence.study.curves import own_curves
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.laws import LensLLMLaw, Prior
 from lensllm.probes.measure import TIMES
 from lensllm.selectors import (

@@ -25,7 +25,7 @@ from lensllm.probes.log_me import log_me, prompt_features
 from lensllm.probes.weight_spectrum import weight_spectrum
 from lensllm.tasks import read_task
 from lensllm.tasks.encode import collate
-from lensllm.tuning.fine_tune import EncodedTask
+from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.training_config import TrainingConfig
 
 RESULT = Path(__file__).with_suffix(".json")

@@ -22,14 +22,16 @@ from scipy.stats import spearmanr
 
 from evidence.accuracy.metrics import rel_acc, spearman
 from evidence.planning.one_pass_ladder import OnePass, one_pass
+from evidence.quiet import one_quiet_thread
 from evidence.results import write_numbers
 from evidence.study.config import STUDY, StudyConfig
+from lensllm.arrays import Floats
 from lensllm.candidates import find_candidate
-from lensllm.curves import Curves, Floats
-from lensllm.search.workers import one_quiet_thread
+from lensllm.curves import Curves
 from lensllm.selectors import GrowingSlopes
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.fine_tune import fine_tune
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 from evidence.planning.one_pass import RESULT as SEPARATE_RUNS
 from evidence.planning.one_pass_ladder import Factor, Trunk
+from evidence.quiet import one_quiet_thread
 from evidence.results import write_numbers
 from lensllm.candidates import find_candidate
-from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import EncodedTask, measure
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.learning_rate import measure
 from lensllm.tuning.training_config import TrainingConfig
 
 RESULT = Path(__file__).with_suffix(".json")

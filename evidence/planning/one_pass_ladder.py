@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 
 from lensllm.candidates.load import load_model
 from lensllm.tasks.encode import Encoded
-from lensllm.tuning.fine_tune import EncodedTask, measure
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.learning_rate import measure
 from lensllm.tuning.run import LearningRateTrial, Run
 from lensllm.tuning.trainer import CompletionTrainer, Diverged
 from lensllm.tuning.training_config import TrainingConfig

@@ -23,7 +23,8 @@ import pandas as pd
 from evidence.accuracy.published import load
 from evidence.results import write_numbers
 from evidence.study.config import STUDY, StudyConfig
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.planning import CurveSamples
 from lensllm.planning.curve_samples import HORIZON
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from scipy.optimize import minimize
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.laws import RectifiedLaw
 
 BFGS_STARTS = 10

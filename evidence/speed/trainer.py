@@ -28,7 +28,7 @@ from evidence.results import write_numbers
 from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model, load_tokenizer
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import EncodedTask
+from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.trainer import CompletionTrainer
 from lensllm.tuning.training_config import TrainingConfig
 

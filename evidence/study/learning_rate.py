@@ -10,11 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evidence.quiet import one_quiet_thread
 from evidence.results import write_numbers
 from lensllm.candidates import find_candidate
-from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.fine_tune import fine_tune
 from lensllm.tuning.training_config import TrainingConfig
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -34,7 +35,7 @@ def run(json_file: Path = RESULT) -> dict[str, Any]:
             encoded = EncodedTask(find_candidate(model), task, TrainingConfig(num_train_epochs=epochs))
             parameters = fine_tune(encoded, 0).parameters
             for size in SIZES:
-                base = encoded.training_config.base_learning_rate(parameters)
+                base = encoded.candidate.method.base_learning_rate(parameters)
                 losses = {multiple: fine_tune(encoded, size, base * multiple).nats_per_byte for multiple in MULTIPLES}
                 rows.append({"model": model, "epochs": epochs, "examples": size, "nats_per_byte": losses})
                 print(model, f"{epochs} epochs, {size} examples:", {m: round(v, 4) for m, v in losses.items()})

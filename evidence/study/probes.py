@@ -9,10 +9,17 @@ from typing import Any
 import pandas as pd
 
 from evidence.study.config import StudyConfig
-from evidence.study.runs import known_rows
+from evidence.study.runs import TableWriter, known_rows
 from lensllm.candidates import find_candidates
+from lensllm.execution import Processes
+from lensllm.jobs import Job
+from lensllm.probes.measure_job import Measure
 from lensllm.probes.record import EXAMPLES, Probe
-from lensllm.search.workers import ProbeJob, Setting, run_probes
+from lensllm.records import Record
+from lensllm.search.base import Jobs
+from lensllm.search.callbacks import Progress
+from lensllm.search.driver import drive
+from lensllm.store import Store
 from lensllm.tasks import read_task
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -42,20 +49,26 @@ def run_study_probes(
     table.parent.mkdir(parents=True, exist_ok=True)
     rows = known_rows(table, FIRST + LAST, "a table of probes")
     candidates = find_candidates(config.models)
-    written = _table(rows)
     for name in [*config.design_tasks, *config.report_tasks]:
         task = read_task(name)
-        setting = Setting(task, TrainingConfig(), Path(config.output_dir) / task.name)
-        jobs = [ProbeJob(candidate, EXAMPLES) for candidate in candidates]
-        waiting = [job for job in jobs if rows.get(setting.key(job), {}).get("status") != "done"]
-        for job, probe in run_probes(waiting, setting, config.workers):
-            progress(task.name, probe)
-            key = setting.key(job)
-            known = {column: getattr(probe, column) for column in (*FIRST[1:], *LAST[:-1])}
-            rows[key] = {"task": task.name, **known, **probe.features(), "key": key}
-            written = _table(rows)
-            written.to_csv(table, index=False)
-    return written
+        jobs = [Measure(candidate, task, TrainingConfig(), EXAMPLES) for candidate in candidates]
+        waiting = [job for job in jobs if rows.get(job.key, {}).get("status") != "done"]
+        store = Store(Path(config.output_dir) / task.name)
+        with Processes(config.workers, threads=1) as executor:
+            drive(Jobs(list(waiting)), executor, store, [_Rows(table, rows, task.name, progress)])
+        store.close()
+    return _table(rows)
+
+
+class _Rows(TableWriter):
+    """Adds a probe's row."""
+
+    def on_run_end(self, job: Job, record: Record, progress: Progress) -> None:
+        assert isinstance(record, Probe)
+        self.progress(self.task, record)
+        known = {column: getattr(record, column) for column in (*FIRST[1:], *LAST[:-1])}
+        self.rows[job.key] = {"task": self.task, **known, **record.features(), "key": job.key}
+        _table(self.rows).to_csv(self.table, index=False)
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> pd.DataFrame:

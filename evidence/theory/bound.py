@@ -5,7 +5,7 @@
     python -m evidence bound --summary --figures   # the same, and draws the figures of docs/theory.md (kaleido, Chrome)
 
 Six shipped models, the design tasks `define` and `sentiment`, 50 to 800 examples, trained as `lensllm select` trains
-(as `lensllm.theory.bound.bounds_of_ladder` does, which keeps no model): 60 runs. Each is written as soon as it is
+(as `lensllm.theory.bound_job.BoundOf` does, which keeps no model): 60 runs. Each is written as soon as it is
 measured.
 """
 
@@ -27,6 +27,7 @@ import plotly.graph_objects as go
 import torch
 from scipy.stats import spearmanr
 
+from evidence.quiet import one_quiet_thread
 from evidence.results import write_numbers
 from evidence.theory.own_bounds import MEASURES
 from lensllm.candidates import find_candidate
@@ -35,12 +36,12 @@ from lensllm.curves import Curves
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.planning.phases import phases
 from lensllm.report.theory_figures import bound_figure
-from lensllm.search.workers import one_quiet_thread
 from lensllm.tasks import read_task
 from lensllm.theory.bound import CURVATURE_EXAMPLES, Bound, Decay, bound, fit_decay
 from lensllm.theory.curvature import LayerHessian, largest_eigenvalues, trace
 from lensllm.theory.other_bounds import distance_from_initialization, parameter_counting
-from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.fine_tune import fine_tune
 from lensllm.tuning.training_config import TrainingConfig
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -112,23 +113,6 @@ def row_of(
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Validity, tightness, usefulness and cost over all runs."""
     table = pd.DataFrame(rows)
-    test, train, gap = table.test_loss, table.train_loss, table.gap
-    kinds = {
-        "hessian": table.bound,
-        "hessian without the confidence term": (1 + table.epsilon) * (train + table.curvature),
-        "parameter counting": table.parameter_counting,
-        "distance from initialization": table.distance_from_initialization,
-    }
-    positive = gap > 0
-    bounds = {
-        name: {
-            "above_the_test_loss": int((value >= test).sum()),
-            "below_the_largest_loss": int((value < table.largest_loss).sum()),
-            "over_test_loss": quantiles(value / test),
-            "gap_over_true_gap": quantiles(((value - train) / gap)[positive]),
-        }
-        for name, value in kinds.items()
-    }
     mean_h = pd.Series([sum(math.sqrt(t["h_mean"]) for t in layers) for layers in table.layers])
     measures = {
         **{name: measure(table) for name, measure in MEASURES.items()},
@@ -140,8 +124,8 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "command": "python -m evidence bound",
         "runs": len(table),
-        "runs_with_a_gap_above_0": int(positive.sum()),
-        "bounds": bounds,
+        "runs_with_a_gap_above_0": int((table.gap > 0).sum()),
+        "bounds": of_each_kind(table),
         "correlation_with_the_gap": {name: correlations(table, value) for name, value in measures.items()},
         "decay": decays_of(whole),
         "transitions": transitions(whole),
@@ -153,6 +137,26 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "flops_over_fine_tuning_once": by_size(table, table.flops / table.flops_fine_tuning_once),
         "seconds_over_fine_tuning_once": by_size(table, table.seconds_bound / table.seconds_fine_tuning_once),
         "flops_over_the_run_as_it_was": by_size(table, table.flops / pd.Series([r["flops"] for r in table.run])),
+    }
+
+
+def of_each_kind(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Validity and tightness of the Hessian's bound and of the others on the same runs."""
+    test, train, gap = table.test_loss, table.train_loss, table.gap
+    kinds = {
+        "hessian": table.bound,
+        "hessian without the confidence term": (1 + table.epsilon) * (train + table.curvature),
+        "parameter counting": table.parameter_counting,
+        "distance from initialization": table.distance_from_initialization,
+    }
+    return {
+        name: {
+            "above_the_test_loss": int((value >= test).sum()),
+            "below_the_largest_loss": int((value < table.largest_loss).sum()),
+            "over_test_loss": quantiles(value / test),
+            "gap_over_true_gap": quantiles(((value - train) / gap)[gap > 0]),
+        }
+        for name, value in kinds.items()
     }
 
 

@@ -6,23 +6,46 @@
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lensllm import testing, zoo
+    from lensllm.bound_pipeline import bound
     from lensllm.curves import Curves
     from lensllm.errors import InputError
     from lensllm.forecast import Forecast
+    from lensllm.kernel_pipeline import kernel
     from lensllm.pipeline import select
     from lensllm.planning import plan
+    from lensllm.search.callbacks import Callback
     from lensllm.selection import Selection
 
-__all__ = ["Curves", "Forecast", "InputError", "Selection", "plan", "select", "zoo"]
+__version__ = version("lensllm")
+
+__all__ = [
+    "Callback",
+    "Curves",
+    "Forecast",
+    "InputError",
+    "Selection",
+    "__version__",
+    "bound",
+    "kernel",
+    "plan",
+    "select",
+    "testing",
+    "zoo",
+]
 
 _HOME = {
+    "Callback": "search.callbacks",
     "Curves": "curves",
     "Forecast": "forecast",
     "InputError": "errors",
     "Selection": "selection",
+    "bound": "bound_pipeline",
+    "kernel": "kernel_pipeline",
     "plan": "planning",
     "select": "pipeline",
 }
@@ -30,8 +53,13 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     """Import the parts on first use, so that `import lensllm` does not wait for torch."""
-    if name == "zoo":
-        return import_module("lensllm.zoo")
+    if name in ("testing", "zoo"):
+        return import_module(f"lensllm.{name}")
     if name in _HOME:
         return getattr(import_module(f"lensllm.{_HOME[name]}"), name)
     raise AttributeError(f"module 'lensllm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names alone."""
+    return __all__

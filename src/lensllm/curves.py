@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from lensllm.arrays import Floats
 from lensllm.errors import InputError
+from lensllm.records import Record
+from lensllm.tuning.run import Run
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from lensllm.objectives import Objective
+
 
 NAME_COLUMNS = ("candidate", "model", "config name")
 SIZE_COLUMNS = ("examples", "D", "n")
@@ -54,6 +60,10 @@ class Curves:
             object.__setattr__(self, "features", pd.DataFrame(index=list(self.candidates)))
         else:
             object.__setattr__(self, "features", self.features.loc[list(self.candidates)])
+
+    def with_features(self, features: pd.DataFrame) -> Curves:
+        """The same curves with these features, one row a candidate."""
+        return Curves(self.candidates, self.sizes, self.losses, features)
 
     def up_to(self, size: float) -> Curves:
         """The same curves with nothing measured beyond `size` examples."""
@@ -96,6 +106,31 @@ class Curves:
                 "loss": self.losses[k, s],
             }
         )
+
+    @classmethod
+    def from_records(
+        cls,
+        records: Iterable[Record],
+        objective: Objective,
+        candidates: Sequence[str] | None = None,
+        sizes: Sequence[int] | None = None,
+    ) -> Curves:
+        """The curves that runs show; a run that failed or diverged is not measured.
+
+        Args:
+            records: of any kind; those that are not runs are passed over.
+            objective: what is read off a run.
+            candidates: whose curves, in this order; all that have a record if None.
+            sizes: the columns; all that a run of these candidates is done at if None.
+        """
+        runs = [record for record in records if isinstance(record, Run)]
+        names = list(candidates if candidates is not None else dict.fromkeys(run.candidate for run in runs))
+        done = [run for run in runs if run.status == "done" and run.candidate in names]
+        columns = sorted(set(sizes if sizes is not None else (run.examples for run in done)))
+        losses = np.full((len(names), len(columns)), np.nan)
+        for run in done:
+            losses[names.index(run.candidate), columns.index(run.examples)] = objective.read(run)[0]
+        return cls(tuple(names), np.array(columns, dtype=float), losses)
 
     @classmethod
     def from_tidy(cls, table: pd.DataFrame, features: pd.DataFrame | None = None) -> Curves:
@@ -162,6 +197,20 @@ class Curves:
     def write_csv(self, path: str | Path) -> None:
         """Write the measured points as a tidy CSV, features beside them."""
         self.tidy().join(self.features, on="candidate").to_csv(path, index=False)
+
+
+def features(candidates: Sequence[str], records: Iterable[Record]) -> pd.DataFrame:
+    """What records tell of each candidate beforehand: `size` (parameters) and the features of its probe.
+
+    Args:
+        candidates: names, a row each.
+        records: runs and probes.
+    """
+    known: dict[str, dict[str, float]] = {name: {} for name in candidates}
+    for record in records:
+        if record.candidate in known and record.status == "done":
+            known[record.candidate] |= record.features()
+    return pd.DataFrame.from_dict(known, orient="index", dtype=float).reindex(list(candidates))
 
 
 def _is_number(text: object) -> bool:

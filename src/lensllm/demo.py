@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 from lensllm import zoo
 from lensllm.config import SelectConfig
-from lensllm.pipeline import Progress, run_selection
+from lensllm.pipeline import run_selection
 from lensllm.report import write_report
+from lensllm.search.callbacks import Callback
 from lensllm.selection import Selection
 
 TASK = "define"
@@ -19,7 +21,7 @@ REAL = "smollm2-135m"
 TRUTH = "demo_truth.json"
 
 
-def run_demo(output_dir: Path, real: bool = False, progress: Progress | None = None) -> Selection:
+def run_demo(output_dir: Path, real: bool = False, callbacks: Sequence[Callback] = ()) -> Selection:
     """Select among the zoo's models for a shipped task, and compare with the shipped truth.
 
     The truth, the test loss of every candidate fine-tuned on all the data, is taken from our own study (docs/study.md).
@@ -27,14 +29,14 @@ def run_demo(output_dir: Path, real: bool = False, progress: Progress | None = N
     Args:
         output_dir: gets `selection.json`, `curves.csv` and `report.html`.
         real: add SmolLM2-135M, which is fetched first and has no truth.
-        progress: called after every run.
+        callbacks: hear of every run and decision.
     """
     losses = read_truth()["losses"]
     models = list(losses)
     if real:
         zoo.fetch([REAL])
         models.append(REAL)
-    selection = run_selection(SelectConfig(task=TASK, models=models, output_dir=str(output_dir)), progress)
+    selection = run_selection(SelectConfig(task=TASK, models=models, output_dir=str(output_dir)), callbacks)
     compared = replace(selection, truth=compare(selection, losses))
     compared.save(output_dir)
     write_report(compared, output_dir / "report.html")

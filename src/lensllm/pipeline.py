@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from lensllm.candidates import Candidate, find_candidates
 from lensllm.config import SelectConfig
-from lensllm.curves import Curves
+from lensllm.curves import Curves, features
 from lensllm.errors import InputError
+from lensllm.execution import Executor, InProcess, Processes
+from lensllm.objectives import Loss
 from lensllm.planning import Cost, plan_sizes
 from lensllm.planning.phases import phases
-from lensllm.probes.record import Probe
+from lensllm.probes.measure_job import Measure
+from lensllm.records import Record
 from lensllm.report import write_report
+from lensllm.search.base import Jobs, Search
+from lensllm.search.budget_search import BudgetSearch
+from lensllm.search.callbacks import Callback
 from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
-from lensllm.search.ladder import Ladder
-from lensllm.search.live import Search
-from lensllm.search.workers import ProbeJob, Setting, run_all, run_jobs, run_probes
+from lensllm.search.driver import drive
+from lensllm.search.ladder import Ladder, doublings
 from lensllm.selection import Selection, rank
 from lensllm.selectors import default_selector, forecast_path
+from lensllm.store import Store
 from lensllm.tasks import Task, read_task
+from lensllm.tuning.fine_tune import FineTune
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
-Progress = Callable[[Run, int, int], None]
-"""Called after every run with the run, the number of runs done and the number known of."""
-
 
 def select(
-    task: str | Path, models: Sequence[str], *, progress: Progress | None = None, **options: object
+    task: str | Path, models: Sequence[str], *, callbacks: Sequence[Callback] = (), **options: object
 ) -> Selection:
     """Find the model to fine-tune.
 
@@ -44,103 +47,101 @@ def select(
     Args:
         task: a shipped task's name, a file of examples or a folder of splits (`lensllm.tasks.read_task`).
         models: local folders, zoo names or hub ids.
-        progress: called after every run.
+        callbacks: hear of every run and decision.
         options: the other fields of `SelectConfig`.
 
     Raises:
         InputError: for anything in the task, the models or the options that cannot be used.
     """
-    return run_selection(SelectConfig.of(task=str(task), models=list(models), **options), progress)
+    return run_selection(SelectConfig.of(task=str(task), models=list(models), **options), callbacks)
 
 
-def run_selection(config: SelectConfig, progress: Progress | None = None) -> Selection:
+def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> Selection:
     """`select` with all its settings in one object."""
     task = read_task(
         config.task, eval_file=config.eval_file or None, eval_fraction=config.eval_fraction, seed=config.subset_seed
     )
     candidates = find_candidates(config.models)
-    setting = Setting(task, config.training_config(), Path(config.output_dir))
-    workers = min(config.workers or _default_workers(), len(candidates))
-    search = _search(candidates, setting, config, workers)
-    made: list[Run | Probe] = []
-    for one in _made(search, setting, workers, config.kernel):
-        made.append(one)
-        if progress and isinstance(one, Run):
-            progress(one, sum(isinstance(other, Run) for other in made), search.expected)
-    selection = _conclude(made, search, setting)
-    selection.save(setting.folder)
-    write_report(selection, setting.folder / "report.html")
+    searches = _searches(candidates, task, config)
+    folder, records = Path(config.output_dir), list[Record]()
+    store = Store(folder)
+    try:
+        with _executor(config, len(candidates)) as executor:
+            for search in searches:
+                records += [record for _, record in drive(search, executor, store, callbacks)]
+    finally:
+        store.close()
+    selection = _conclude(records, candidates, task, config.training_config(), searches[-1].stopped)
+    selection.save(folder)
+    write_report(selection, folder / "report.html")
     return selection
 
 
-def _search(candidates: list[Candidate], setting: Setting, config: SelectConfig, workers: int) -> Ladder | Search:
+def _searches(candidates: list[Candidate], task: Task, config: SelectConfig) -> list[Search]:
+    """What is driven, one after the other: a search within a budget asks for its probes itself."""
     given = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
     if config.sizes and given:
         raise InputError(f"sizes and {given[0]} exclude each other: give the sizes to measure, or what may be spent")
-    if config.sizes:
-        return Ladder(candidates, setting.task, config.sizes)
-    budget = Budget(config.budget, config.budget_flops, config.budget_hours)
-    return Search(candidates, setting, budget, config.stop_p_best, config.stop_regret, workers, config.kernel)
+    training = config.training_config()
+    if not config.sizes:
+        budget, stops = (
+            Budget(config.budget, config.budget_flops, config.budget_hours),
+            (config.stop_p_best, config.stop_regret),
+        )
+        folder = Path(config.output_dir)
+        return [BudgetSearch(candidates, task, training, budget, *stops, kernel=config.kernel, folder=folder)]
+    doublings(len(task.train))
+    ladder = Ladder([FineTune(candidate, task, training, 0) for candidate in candidates], config.sizes)
+    probes = [Measure(candidate, task, training, probe_examples(task)) for candidate in candidates if config.kernel]
+    return [Jobs(list(probes)), ladder] if config.kernel else [ladder]
 
 
-def _made(search: Ladder | Search, setting: Setting, workers: int, kernel: bool) -> Iterator[Run | Probe]:
-    """Every run and probe as it ends; a search asks for its probes itself."""
-    if isinstance(search, Search):
-        yield from (one for _, one in run_all(search.start(), setting, workers, search.after))
-        return
-    if kernel:
-        probes = [ProbeJob(candidate, probe_examples(setting.task)) for candidate in search.candidates]
-        yield from (probe for _, probe in run_probes(probes, setting, workers))
-    yield from (run for _, run in run_jobs(search.start(), setting, workers, search.after))
-
-
-def _default_workers() -> int:
+def _executor(config: SelectConfig, candidates: int) -> Executor:
+    """One worker is this process; by default as many as there are cores, or one with a GPU."""
     import torch
 
-    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    default = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    workers = min(config.workers or default, candidates)
+    return InProcess() if workers == 1 else Processes(workers)
 
 
-def _conclude(made: list[Run | Probe], search: Ladder | Search, setting: Setting) -> Selection:
-    task, candidates = setting.task, search.candidates
-    runs = [one for one in made if isinstance(one, Run)]
-    zero_shots = [run for run in runs if run.examples == 0 and run.status == "done"]
+def _conclude(
+    records: list[Record], candidates: list[Candidate], task: Task, training: TrainingConfig, stopped: str
+) -> Selection:
+    runs = [record for record in records if isinstance(record, Run)]
+    first = {run.candidate: run for run in runs if run.examples == 0 and run.status == "done"}
+    zero_shots = [first[candidate.name] for candidate in candidates if candidate.name in first]
     tuned = {run.candidate for run in runs if run.examples and run.status == "done"}
     if not tuned:
         failed = [run for run in runs if run.status != "done"][-1]
         raise InputError(f"no candidate could be fine-tuned; {failed.candidate} on {failed.examples}: {failed.error}")
-    names = [c.name for c in candidates if c.name in tuned]
-    table = pd.DataFrame(
-        [(r.candidate, r.examples, r.nats_per_byte) for r in runs if r.candidate in tuned],
-        columns=["candidate", "examples", "loss"],
-    )
-    features = pd.DataFrame(
-        {
-            "size": [next(r.parameters for r in zero_shots if r.candidate == name) for name in names],
-            "family": [next(c.config.get("model_type", "") for c in candidates if c.name == name) for name in names],
-        },
-        index=names,
-    )
-    probed = {one.candidate: one.features() for one in made if isinstance(one, Probe) and one.status == "done"}
-    curves = Curves.from_tidy(table, features.join(pd.DataFrame.from_dict(probed, orient="index"))).of(names)
+    curves = _curves([candidate for candidate in candidates if candidate.name in tuned], records)
     target = len(task.train)
-    made_of = forecast_path(default_selector(curves), curves, target, plan_sizes(curves, target))
-    ranking, forecast = rank(curves, made_of, made)
+    path = forecast_path(default_selector(curves), curves, target, plan_sizes(curves, target))
+    ranking, forecast = rank(curves, path, records)
     return Selection(
         task=task.name,
         target_size=target,
         ranking=ranking,
         curves=curves,
         forecast=forecast,
-        flops=sum(one.flops for one in made),
-        flops_everything=everything_flops(zero_shots, task, setting.training_config),
-        seconds=sum(one.seconds for one in made),
-        stopped=search.stopped,
-        failures=tuple(one for one in made if one.status != "done"),
-        costs={
-            run.candidate: _cost(run, task, setting.training_config) for run in zero_shots if run.candidate in tuned
-        },
+        flops=math.fsum(record.flops for record in records),
+        flops_everything=everything_flops(zero_shots, task, training),
+        seconds=math.fsum(record.seconds for record in records),
+        stopped=stopped,
+        failures=tuple(record for record in records if record.status != "done"),
+        costs={run.candidate: _cost(run, task, training) for run in zero_shots if run.candidate in tuned},
         phases=phases(curves),
     )
+
+
+def _curves(candidates: list[Candidate], records: list[Record]) -> Curves:
+    """What was measured, with size, family and probes of each candidate as features."""
+    names = [candidate.name for candidate in candidates]
+    table = features(names, records)
+    table["size"] = table["size"].astype(int)
+    table.insert(1, "family", [candidate.config.get("model_type", "") for candidate in candidates])
+    return Curves.from_records(records, Loss(), names).with_features(table)
 
 
 def _cost(zero_shot: Run, task: Task, training_config: TrainingConfig) -> Cost:

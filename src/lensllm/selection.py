@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -15,7 +16,7 @@ from lensllm.curves import Curves
 from lensllm.forecast import Forecast, with_zero_shot
 from lensllm.planning import Cost
 from lensllm.planning.phases import Phase
-from lensllm.probes.record import Probe
+from lensllm.records import Record
 from lensllm.selectors.kernel_only import kernel_sizes
 from lensllm.tuning.run import Run
 
@@ -85,7 +86,7 @@ class Selection:
     flops_everything: float
     seconds: float
     stopped: str
-    failures: tuple[Run | Probe, ...] = ()
+    failures: tuple[Record, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
     truth: dict[str, Any] | None = field(default=None)
@@ -206,7 +207,7 @@ class Selection:
         return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
 
 
-def rank(curves: Curves, forecast: Forecast, runs: Sequence[Run | Probe]) -> tuple[tuple[Ranked, ...], Forecast]:
+def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple[tuple[Ranked, ...], Forecast]:
     """The ranking with the best model that is not fine-tuned as a candidate of its own.
 
     Returns:
@@ -214,10 +215,8 @@ def rank(curves: Curves, forecast: Forecast, runs: Sequence[Run | Probe]) -> tup
     """
     joint = with_zero_shot(forecast, curves)
     intervals, chances = joint.interval(LEVEL), joint.p_best
-    parameters = {run.candidate: run.parameters for run in runs if run.parameters}
-    spent = {name: 0.0 for name in curves.candidates}
-    for run in runs:
-        spent[run.candidate] = spent.get(run.candidate, 0.0) + run.flops
+    parameters = {run.candidate: run.parameters for run in records if isinstance(run, Run) and run.parameters}
+    spent = {name: math.fsum(r.flops for r in records if r.candidate == name) for name in curves.candidates}
     rows = []
     for i in joint.order:
         model, tuned = joint.models[i], joint.methods[i] != "none"

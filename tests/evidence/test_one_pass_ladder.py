@@ -9,7 +9,8 @@ from evidence.planning.one_pass_ladder import OnePass, Trunk, one_pass
 from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import EncodedTask, measure
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.learning_rate import measure
 from lensllm.tuning.trainer import CompletionTrainer
 from lensllm.tuning.training_config import TrainingConfig
 

@@ -9,10 +9,9 @@ from evidence.study.bounds import run_study_bounds
 from evidence.study.config import StudyConfig
 from evidence.study.probes import run_study_probes
 from evidence.study.runs import COLUMNS, run_study
-from lensllm.candidates import find_candidates
+from lensllm.candidates import Full
 from lensllm.errors import InputError
-from lensllm.search.workers import Setting
-from lensllm.tasks import read_task
+from lensllm.execution import InProcess
 
 
 @pytest.fixture
@@ -100,16 +99,13 @@ def test_bounds_belong_to_the_runs_of_the_same_size(study, tmp_path):
 
 
 def test_a_ladder_without_a_bound_says_why(study, tmp_path, monkeypatch):
-    def gives_up(*_):
-        raise InputError("no displacement")
-
-    monkeypatch.setattr(study_bounds, "bounds_of_ladder", gives_up)
-    setting = Setting(read_task(study.design_tasks[0]), study.training_config(), tmp_path)
-    rows = study_bounds._ladder(setting, *find_candidates(study.models), [50, 100])
-    assert [(row["examples"], row["status"], row["error"]) for row in rows] == [
-        (50, "failed", "no displacement"),
-        (100, "failed", "no displacement"),
-    ]
+    """A learning rate of 0 moves no weight, so there is no displacement at any size."""
+    still = {"bounds_table": str(tmp_path / "bounds.csv"), "bounded_models": study.models, "bounded_sizes": [50, 100]}
+    monkeypatch.setattr(Full, "base_learning_rate", lambda self, parameters: 0.0)
+    monkeypatch.setattr(study_bounds, "Processes", lambda workers, threads: InProcess())
+    rows = run_study_bounds(study.model_copy(update=still)).to_dict("records")
+    assert [(row["examples"], row["status"]) for row in rows] == [(50, "failed"), (100, "failed")]
+    assert all("the tuned weights equal the pre-trained ones" in row["error"] for row in rows)
 
 
 def test_the_command_makes_all_three_tables(study, tmp_path, capsys):

@@ -16,7 +16,7 @@ from lensllm.probes.kernel import kernel
 from lensllm.probes.measure import measure
 from lensllm.probes.record import Probe
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import EncodedTask
+from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.training_config import TrainingConfig
 
 NOT_COUNTED = {"seconds"}
@@ -26,7 +26,7 @@ NOT_COUNTED = {"seconds"}
 def examples(model_folders, sums_file):
     def encoded(name, count=16):
         encoded = EncodedTask(find_candidate(str(model_folders[name])), read_task(sums_file), TrainingConfig())
-        return encoded.candidate, encoded.probe_examples(count)
+        return encoded.candidate, encoded.train(count)
 
     return encoded
 
@@ -92,12 +92,12 @@ def test_labels_give_log_me(model_folders, tmp_path):
     path = tmp_path / "parity.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     encoded = EncodedTask(find_candidate(str(model_folders["gpt"])), read_task(path), TrainingConfig())
-    assert np.isfinite(measure(encoded.candidate, encoded.probe_examples(16)).probe.log_me)
+    assert np.isfinite(measure(encoded.candidate, encoded.train(16)).probe.log_me)
 
 
 def test_bad_input_is_named(examples):
     candidate, encoded = examples("gpt")
     with pytest.raises(InputError, match="3 probe examples are too few: the kernel curve needs 8"):
         measure(candidate, encoded[:3])
-    with pytest.raises(InputError, match="500 probe examples asked for, and sums has 136"):
+    with pytest.raises(InputError, match="500 examples asked for, and sums has 136"):
         examples("gpt", 500)

@@ -14,7 +14,8 @@ from lensllm.probes.record import Probe
 from lensllm.search.cost import Budget, everything_flops, flops_a_second, probe_flops, run_costs, run_flops
 from lensllm.search.ledger import Ledger
 from lensllm.tasks import read_task
-from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.fine_tune import fine_tune
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
@@ -61,7 +62,7 @@ def test_the_cost_of_a_probe_is_known_roughly(define):
     candidate = find_candidate("llama-0.2m-jargon-1.5m")
     encoded = EncodedTask(candidate, define, PROTOCOL)
     forecast = probe_flops(fine_tune(encoded, 0), candidate.vocabulary, define, PROTOCOL)
-    assert 0.5 < measure(candidate, encoded.probe_examples(64)).probe.flops / forecast < 2
+    assert 0.5 < measure(candidate, encoded.train(64)).probe.flops / forecast < 2
 
 
 @pytest.mark.parametrize("name", ["gpt2-0.9m-glosses-1.5m", "llama-0.9m-mix-5m"])
@@ -88,16 +89,16 @@ def test_hours_are_charged_at_each_candidates_own_speed(flops):
     ledger = opened(flops, Budget(hours=1.0))
     np.testing.assert_allclose(ledger.costs, flops / [[1e9], [2e9]])
     assert ledger.spent == pytest.approx(3 + 15)
-    assert ledger.state.budget == 3600
+    assert ledger.state().budget == 3600
 
 
 def test_every_run_is_charged_also_the_failed(flops):
     ledger = opened(flops, Budget(part=0.5))
     before = ledger.spent
-    ledger.runs += [Run("a", 50, "diverged", flops=7.0), Run("b", 100, "failed", error="killed")]
+    ledger.records += [Run("a", 50, "diverged", flops=7.0), Run("b", 100, "failed", error="killed")]
     assert ledger.spent - before == pytest.approx(7 + flops[1, 1])
-    assert ledger.state.closed.tolist() == [True, True]
-    assert ledger.state.budget == pytest.approx(0.5 * flops[:, -1].sum())
+    assert ledger.state().closed.tolist() == [True, True]
+    assert ledger.state().budget == pytest.approx(0.5 * flops[:, -1].sum())
 
 
 def test_probes_are_charged_in_the_unit_of_the_budget(flops):

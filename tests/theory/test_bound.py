@@ -8,22 +8,26 @@ import torch
 from scipy.optimize import minimize_scalar
 from tiny_models import NAMES, examples, model
 
+import lensllm
 from lensllm.candidates import find_candidate
 from lensllm.errors import InputError
+from lensllm.store import Store
 from lensllm.tasks import read_task
 from lensllm.theory.bound import (
     Bound,
     LayerTerm,
     bound,
-    bounds_of_ladder,
     decays,
     example_losses,
     fit_decay,
     load_bounds,
     save_bounds,
 )
+from lensllm.theory.bound_job import BoundTerms
 from lensllm.theory.curvature import LayerHessian, flatten, layers
 from lensllm.theory.other_bounds import distance_from_initialization, parameter_counting
+from lensllm.tuning.context import Context
+from lensllm.tuning.fine_tune import FineTune
 from lensllm.tuning.training_config import TrainingConfig
 
 
@@ -205,26 +209,22 @@ def test_saved_bounds_come_back_and_damage_is_named(tmp_path):
             load_bounds(tmp_path)
 
 
-def test_a_ladder_is_bounded_and_its_bounds_hold(model_folders, sums_file):
-    seen = []
-    candidate, task = find_candidate(str(model_folders["gpt"])), read_task(sums_file)
-    training_config = TrainingConfig(num_train_epochs=1)
-    rows = bounds_of_ladder(
-        candidate,
-        task,
-        [100, 50],
-        training_config,
-        lambda run, b: seen.append((run.examples, b)),
-        max_steps=5,
-        sample=2,
-    )
-    assert [b.examples for b in rows] == [50, 100]
-    assert seen == [(b.examples, b) for b in rows]
-    for b in rows:
+def test_a_ladder_is_bounded_and_its_bounds_hold(model_folders, sums_file, tmp_path):
+    """And what was computed is kept: the second call trains nothing."""
+    model = str(model_folders["gpt"])
+    report = lensllm.bound(model, sums_file, sizes=[100, 50], output_dir=tmp_path)
+    assert [b.examples for b in report.bounds] == [50, 100]
+    for b in report.bounds:
         assert b.value > b.test_loss
         assert b.curvature <= b.curvature_jensen
+    runs = [record for _, record in Store(tmp_path).records(BoundTerms)]
+    assert [(run.examples, run.bound) for run in runs] == [(b.examples, b) for b in report.bounds]
+    plain = FineTune(find_candidate(model), read_task(sums_file), TrainingConfig(), 50)
+    assert runs[0].nats_per_byte == plain.run(Context()).nats_per_byte
+    again = lensllm.bound(model, sums_file, sizes=[100, 50], output_dir=tmp_path)
+    assert again.to_dict() == report.to_dict()
     with pytest.raises(InputError, match="size 10000 is outside"):
-        bounds_of_ladder(candidate, task, [10000], training_config)
+        lensllm.bound(model, sums_file, sizes=[10000])
 
 
 def test_other_bounds_by_hand():

@@ -11,7 +11,9 @@ from lensllm.candidates.load import load_model
 from lensllm.errors import InputError
 from lensllm.tasks import Example, Task, read_task
 from lensllm.tasks.encode import collate
-from lensllm.tuning.fine_tune import EncodedTask, fine_tune
+from lensllm.tuning.context import Context
+from lensllm.tuning.encoded_task import EncodedTask
+from lensllm.tuning.fine_tune import fine_tune
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.loss import evaluate, token_nats
 from lensllm.tuning.training_config import TrainingConfig
@@ -166,3 +168,35 @@ def test_a_rung_that_does_not_help_is_tried_at_a_lower_learning_rate(encoded):
     better = fine_tune(encoded("gpt", training_config), 96, 0.1, previous_validation_loss=0.0)
     assert better.learning_rate == pytest.approx(0.03)
     assert better.nats_per_byte == fine_tune(encoded("gpt", training_config), 96, better.learning_rate).nats_per_byte
+
+
+def test_nothing_is_encoded_before_it_is_needed(encoded, monkeypatch):
+    """The model as it came needs no training example, and a rung no more than its own."""
+    from lensllm.tuning import encoded_task
+
+    read = []
+    plain = encoded_task.encode
+
+    def watched(examples, *rest, **options):
+        read.append(len(examples))
+        return plain(examples, *rest, **options)
+
+    monkeypatch.setattr(encoded_task, "encode", watched)
+    b = encoded("gpt")
+    fine_tune(b, 0)
+    assert read == [len(b.task.test)]
+    b.train(50)
+    b.train(20)
+    b.train(96)
+    assert read[1:] == [50, 46]
+    assert b.train(96) == EncodedTask(b.candidate, b.task, QUICK).split("train")[:96]
+
+
+def test_a_worker_keeps_the_tasks_it_used_last(model_folders, task):
+    context = Context(kept=2)
+    gpt, llama, t5 = (find_candidate(str(model_folders[name])) for name in NAMES)
+    first = context.encoded(gpt, task, QUICK)
+    context.encoded(llama, task, QUICK)
+    assert context.encoded(gpt, task, QUICK) is first
+    context.encoded(t5, task, QUICK)
+    assert context.encoded(gpt, task, QUICK) is first

@@ -6,18 +6,17 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from lensllm import zoo
+from lensllm.candidates.methods import Full, Method
 from lensllm.errors import InputError
-
-Method = Literal["full", "zero_shot"]
 
 SAFE_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.model", "*.txt", "*.jinja"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -33,12 +32,14 @@ class Candidate:
         folder: where its configuration, tokenizer and safetensors weights lie on this machine.
         name: how it is called in tables.
         revision: the hub revision asked for, if any.
+        method: how it is tuned.
     """
 
     model_name_or_path: str
     folder: Path
     name: str
     revision: str | None = None
+    method: Method = field(default_factory=Full)
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -35,15 +42,63 @@ LISTS = ("--models", "--sizes")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; bad input ends with one sentence on stderr and exit code 2."""
+    """Run the command line.
+
+    Bad input ends with one sentence on stderr and exit code 2, Ctrl-C with 130, SIGTERM with 143. Anything else that
+    goes wrong is one sentence, too, with the place of its report, and 1.
+    """
+    with interruptible() as signals:
+        try:
+            app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="lensllm")
+        except InputError as error:
+            print(f"lensllm: {error}", file=sys.stderr)
+            sys.exit(2)
+        except (SystemExit, KeyboardInterrupt):
+            if not signals:
+                raise
+            print("lensllm: interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
+            sys.exit(128 + signals[0])
+        except Exception as error:
+            print(f"lensllm: {unforeseen(error)}", file=sys.stderr)
+            sys.exit(1)
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """SIGTERM, as systemd, Slurm and Docker send it, ends a command as Ctrl-C does; a second signal ends it at once.
+
+    Yields:
+        The signals that came.
+    """
+    came: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        came.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="lensllm")
-    except InputError as error:
-        print(f"lensllm: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("lensllm: interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def unforeseen(error: Exception) -> str:
+    """What to say of an error that nobody foresaw: what, where, and the file that its traceback was written to."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split()) or "no message"
+    said = f"this should not happen: {type(error).__name__}: {text} ({Path(where.filename).name}:{where.lineno})"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="lensllm-", suffix=".log", delete=False) as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        return said
+    return f"{said}; please report it with {file.name}"
 
 
 def spread(arguments: list[str]) -> list[str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
-from lensllm.errors import InputError
+from lensllm.cli.common import Json, empty_table, finite, print_table, progress_bar
 
 if TYPE_CHECKING:
     from lensllm.theory.bound import Bound, Decay
@@ -45,60 +43,25 @@ def bound(
     as_json: Json = False,
 ) -> None:
     """Bound the test loss of fine-tuned models by their curvature (Zeng et al. 2025), beside the true loss."""
-    import transformers
+    from lensllm.bound_pipeline import bound as compute
 
-    from lensllm.candidates import find_candidate
-    from lensllm.tasks import read_task
-    from lensllm.theory.bound import bounds_of_ladder, fit_decay, save_bounds
-    from lensllm.tuning.training_config import TrainingConfig
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    candidate, data = find_candidate(model), read_task(task)
-    options: dict[str, Any] = {"clip": clip, "per": "matrix" if per_matrix else "block"}
-    if tuned is None:
-        if not sizes:
-            raise InputError("give --sizes, the numbers of examples to fine-tune on, or a folder of fine-tuned weights")
-        bounds = bounds_of_ladder(candidate, data, sizes, TrainingConfig(), _told, **options)
-        if not bounds:
-            raise InputError(f"every run of {candidate.name} diverged: there is nothing to bound")
-    else:
-        bounds = [_of_weights(tuned, candidate, data, sizes, options)]
-    decay = fit_decay(bounds) if len(bounds) >= 3 else None
-    if output_dir is not None:
-        save_bounds(output_dir, data.name, bounds)
+    with progress_bar() as callbacks:
+        report = compute(
+            model,
+            task,
+            sizes=sizes or (),
+            tuned=tuned,
+            clip=clip,
+            per="matrix" if per_matrix else "block",
+            output_dir=output_dir,
+            callbacks=callbacks,
+        )
     if html is not None:
-        _write(html, bounds, decay)
+        _write(html, report.bounds, report.decay)
     if as_json:
-        record = {"task": data.name, "bounds": [b.to_dict() for b in bounds], "decay": vars(decay) if decay else None}
-        print(json.dumps(finite(record), indent=2))
+        print(json.dumps(finite(report.to_dict()), indent=2))
         return
-    _show(candidate.name, data.name, bounds, decay)
-
-
-def _of_weights(tuned: Path, candidate: Any, data: Any, sizes: list[int] | None, options: dict[str, Any]) -> Bound:
-    from lensllm.candidates import find_candidate
-    from lensllm.candidates.load import load_model
-    from lensllm.theory.bound import bound as bound_of
-    from lensllm.tuning.fine_tune import EncodedTask
-    from lensllm.tuning.training_config import TrainingConfig
-
-    if sizes and len(sizes) > 1:
-        raise InputError(f"{tuned} was fine-tuned on one number of examples, got --sizes {' '.join(map(str, sizes))}")
-    examples = sizes[0] if sizes else len(data.train)
-    if not 1 <= examples <= len(data.train):
-        raise InputError(f"size {examples} is outside 1 to {len(data.train)}, the task's training examples")
-    encoded = EncodedTask(candidate, data, TrainingConfig())
-    pretrained = {name: p.detach() for name, p in load_model(candidate).named_parameters()}
-    model = load_model(find_candidate(str(tuned)), attn_implementation="eager")
-    train, test = encoded.split("train")[:examples], encoded.split("test")
-    return bound_of(candidate.name, pretrained, model, train, test, **options)
-
-
-def _told(run: Any, found: Bound | None) -> None:
-    if sys.stderr.isatty():
-        said = f"bound {found.value:.3f}, test loss {found.test_loss:.3f}" if found else run.error
-        print(f"{run.candidate} on {run.examples:,}: {said}", file=sys.stderr)
+    _show(report.candidate, report.task, report.bounds, report.decay)
 
 
 def _show(name: str, task: str, bounds: list[Bound], decay: Decay | None) -> None:

@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from lensllm.tuning.run import Run
+from lensllm.jobs import Job
+from lensllm.objectives import OBJECTIVES
+from lensllm.records import Record
+from lensllm.search.callbacks import Callback
+from lensllm.search.callbacks import Progress as Jobs
+from lensllm.tuning.run import Run
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+class ProgressBar(Callback):
+    """A bar of jobs with what ended last, and the time that is left at the pace so far."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._shown = bar.add_task("starting", total=None)
+
+    def on_run_begin(self, job: Job, progress: Jobs) -> None:
+        """Say what runs."""
+        self._bar.update(self._shown, total=progress.expected, description=escape(job.label))
+
+    def on_run_end(self, job: Job, record: Record, progress: Jobs) -> None:
+        """Say what came of it."""
+        loss = OBJECTIVES[0].read(record)[0] if isinstance(record, Run) else float("nan")
+        came = record.status if loss != loss else OBJECTIVES[0].format(loss)
+        described = escape(f"{job.label}: {came}")
+        self._bar.update(self._shown, completed=progress.done, total=progress.expected, description=described)
+
+
 @contextmanager
-def progress_bar() -> Iterator[Callable[[Run, int, int], None] | None]:
-    """A bar on stderr where that is a terminal; nothing elsewhere."""
+def progress_bar() -> Iterator[list[Callback]]:
+    """Callbacks that show a bar on stderr where that is a terminal; none elsewhere."""
     errors = Console(stderr=True)
     if not errors.is_terminal:
-        yield None
+        yield []
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as bar:
-        shown = bar.add_task("starting the workers", total=None)
-
-        def report(run: Run, done: int, expected: int) -> None:
-            loss = f"{run.nats_per_byte:.3f} nats/byte" if run.status == "done" else run.status
-            bar.update(
-                shown, completed=done, total=expected, description=f"{run.candidate} on {run.examples:,}: {loss}"
-            )
-
-        yield report
+    with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bar:
+        yield [ProgressBar(bar)]
 
 
 def empty_table(*columns: str, names: int = 1) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,6 @@ from lensllm.cli.common import Json, empty_table, finite, print_table
 from lensllm.errors import InputError
 
 if TYPE_CHECKING:
-    from lensllm.curves import Curves
     from lensllm.probes.record import Probe
 
 
@@ -34,49 +32,22 @@ def kernel(
     as_json: Json = False,
 ) -> None:
     """Measure a model's neural tangent kernel on a few examples: its spectrum, and the loss it expects of training."""
-    import transformers
+    from lensllm.kernel_pipeline import kernel as compute
 
-    from lensllm.candidates import find_candidate
-    from lensllm.curves import Curves
-    from lensllm.probes.measure import measure
-    from lensllm.search.workers import ProbeJob, Setting
-    from lensllm.store import Store
-    from lensllm.tasks import read_task
-    from lensllm.tuning.fine_tune import EncodedTask
-    from lensllm.tuning.training_config import TrainingConfig
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     for path in (save, html):
         if path is not None and not path.absolute().parent.is_dir():
             raise InputError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
-    candidate, known = find_candidate(model), read_task(task)
-    measured: dict[int, float] = {}
-    if curves is not None:
-        table = Curves.read_csv(curves)
-        if candidate.name not in table.candidates:
-            raise InputError(f"{curves} has no losses of {candidate.name}: its candidates are {_listed(table)}")
-        row = table.of([candidate.name])
-        measured = {int(d): float(loss) for d, loss in zip(row.sizes, row.losses[0], strict=True) if loss == loss}
-    training_config = TrainingConfig()
-    made = measure(candidate, EncodedTask(candidate, known, training_config).probe_examples(probe))
-    if output_dir is not None:
-        store = Store(output_dir)
-        store.put(Setting(known, training_config, output_dir).key(ProbeJob(candidate, probe)), known.name, made.probe)
-        runs = [run for name, run in store.runs() if name == known.name and run.candidate == candidate.name]
-        measured |= {run.examples: run.nats_per_byte for run in runs if run.status == "done"}
-        store.close()
+    report = compute(model, task, probe=probe, curves=curves, output_dir=output_dir)
     if save is not None:
-        made.kernel.save(save)
+        report.measurement.kernel.save(save)
     if html is not None:
         from lensllm.report.kernel import kernel_figure
 
-        kernel_figure(made, measured).write_html(html, config={"displayModeBar": False})
+        kernel_figure(report.measurement, report.measured).write_html(html, config={"displayModeBar": False})
     if as_json:
-        shown = {"task": known.name, **asdict(made.probe), "measured": {str(d): loss for d, loss in measured.items()}}
-        print(json.dumps(finite(shown), indent=2))
+        print(json.dumps(finite(report.to_dict()), indent=2))
         return
-    _show(made.probe, known.name, measured)
+    _show(report.measurement.probe, report.task, report.measured)
 
 
 def _show(probe: Probe, task: str, measured: dict[int, float]) -> None:
@@ -109,7 +80,3 @@ def _show(probe: Probe, task: str, measured: dict[int, float]) -> None:
 
 def _loss(measured: dict[int, float], d: int) -> str:
     return f"{measured[d]:.4f}" if d in measured else ""
-
-
-def _listed(table: Curves) -> str:
-    return ", ".join(table.candidates[:5]) + (", ..." if len(table.candidates) > 5 else "")

@@ -18,34 +18,36 @@ def replay(
     """Take every decision of a selection again from its recorded runs; exit code 1 if one comes out differently."""
     from dataclasses import asdict
 
-    from lensllm.search.live import replay_folder
+    from lensllm.probes.record import Probe
+    from lensllm.search.replay import replay_folder
 
-    rounds = replay_folder(folder)
-    agree = all(made.agrees for made in rounds)
+    decisions = replay_folder(folder)
+    agree = all(made.agrees for made in decisions)
     if as_json:
         rows = [
             {
-                "runs": [[run.candidate, run.examples] for run in made.runs],
-                "probes": [probe.candidate for probe in made.probes],
+                "records": [[record.kind, record.candidate, record.examples] for record in made.records],
+                "pending": made.pending,
                 "spent": made.spent,
                 "agrees": made.agrees,
                 "recorded": asdict(made.recorded),
                 "decided": asdict(made.decided),
             }
-            for made in rounds
+            for made in decisions
         ]
-        print(json.dumps(finite({"agrees": agree, "rounds": rows}), indent=2))
+        print(json.dumps(finite({"agrees": agree, "decisions": rows}), indent=2))
     else:
-        table = empty_table("round", "runs", "choice", "P(best)", "expected regret", "spent", "agrees", names=3)
-        for number, made in enumerate(rounds, start=1):
-            told = ", ".join(f"{run.candidate} on {run.examples:,}" for run in made.runs)
-            told += f", {len(made.probes)} probes" if made.probes else ""
+        table = empty_table("decision", "after", "choice", "P(best)", "expected regret", "spent", "agrees", names=3)
+        for number, made in enumerate(decisions, start=1):
+            runs = [f"{r.candidate} on {r.examples:,}" for r in made.records if not isinstance(r, Probe)]
+            probes = len(made.records) - len(runs)
+            told = ", ".join(runs) + (f", {probes} probes" if probes else "")
             now = made.decided
             sure = ["", ""] if now.p_best != now.p_best else [f"{now.p_best:.0%}", f"{now.expected_regret:.2%}"]
             table.add_row(str(number), told, now.choice, *sure, f"{made.spent:.3g}", "yes" if made.agrees else "NO")
         print_table(table)
-        print(f"Stopped: {rounds[-1].decided.stopped}." if rounds[-1].decided.stopped else "Not finished.")
-        differing = [str(number) for number, made in enumerate(rounds, start=1) if not made.agrees]
-        print(f"{len(rounds)} decisions: " + (f"round {', '.join(differing)} differ" if differing else "all agree"))
+        print(f"Stopped: {decisions[-1].decided.stopped}." if decisions[-1].decided.stopped else "Not finished.")
+        differing = [str(number) for number, made in enumerate(decisions, start=1) if not made.agrees]
+        print(f"{len(decisions)} decisions: " + (f"{', '.join(differing)} differ" if differing else "all agree"))
     if not agree:
         raise typer.Exit(1)

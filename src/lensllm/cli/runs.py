@@ -17,17 +17,15 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List the runs of an output folder."""
-    from dataclasses import asdict
-
-    from lensllm.store import Store
-    from lensllm.store.store import FILE_NAME
+    from lensllm.store import FILE_NAME, Store
+    from lensllm.tuning.run import Run
 
     if not (folder / FILE_NAME).is_file():
         raise InputError(f"{folder} holds no runs: give the output folder of a selection")
-    store = Store(folder)
-    recorded = store.runs()
+    store = Store(folder, readonly=True)
+    recorded = store.records(Run)
     if as_json:
-        rows = [{"task": task, **finite(asdict(run))} for task, run in recorded]
+        rows = [{"task": task, **finite(run.to_dict())} for task, run in recorded]
         print(json.dumps(rows, indent=2))
         return
     table = empty_table(

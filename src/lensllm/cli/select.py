@@ -35,8 +35,8 @@ def select(
         raise InputError("no task: name a shipped task or a file of examples")
     from lensllm.pipeline import run_selection
 
-    with progress_bar() as progress:
-        selection = run_selection(config, progress)
+    with progress_bar() as callbacks:
+        selection = run_selection(config, callbacks)
     show(selection, as_json, Path(config.output_dir))
 
 
@@ -50,8 +50,8 @@ def demo(
     """Pick a model for a shipped task at a tenth of the compute, then compare the choice with the truth."""
     from lensllm.demo import run_demo
 
-    with progress_bar() as progress:
-        selection = run_demo(output_dir, real, progress)
+    with progress_bar() as callbacks:
+        selection = run_demo(output_dir, real, callbacks)
     show(selection, as_json, output_dir)
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.errors import InputError
 from lensllm.laws.fit import BETA, LOG_ZERO, LOWER, UPPER, E, F, Points, R, Target, expand, log_law, minimise, misfit
 from lensllm.laws.posterior import resample

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 
 R, F, BETA, E = range(4)
 LOG_ZERO = -1e4  # stands for log 0: exp(beta * LOG_ZERO) is 0 for every beta allowed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.errors import InputError
 from lensllm.laws.base import Law, Prior
 from lensllm.laws.fit import LOWER, F

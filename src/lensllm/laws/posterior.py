@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.laws.fit import BETA, LOWER, UPPER, E, F, Points, R, Target
 
 DEGREES = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.laws.base import Law
 from lensllm.laws.fit import LOG_ZERO
 

@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.selectors.accept_then_stop import AcceptThenStop
 from lensllm.selectors.base import fine_tuned

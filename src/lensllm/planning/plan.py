@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.forecast import with_zero_shot
 from lensllm.planning.curve_samples import HORIZON, CurveSamples

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Self
+
+from lensllm.records import Record
 
 PROBE_VERSION = 1
 """Raised whenever a change of the code changes what a probe measures, so that old records are not mistaken for new."""
@@ -14,13 +17,12 @@ NAN = math.nan
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(Record):
     """One candidate probed on the first examples of a task's nested subsets.
 
     Attributes:
-        candidate: its name.
         examples: number of probe examples N.
-        status: done or failed (with `error`); a failed probe holds no numbers.
+        status: done or failed; a failed probe holds no numbers.
         zero_shot_probe_loss: loss of the probe examples before any training, nats a byte.
         sizes: d of the kernel curve, ascending, without 0.
         losses: the kernel curve at these d, nats a byte.
@@ -37,12 +39,10 @@ class Probe:
         flops: of everything above, as `lensllm.probes.flops` counts them.
         seconds: wall-clock time of the same, the model's loading included.
         parameters: of the model.
-        error: why the probe failed.
     """
 
-    candidate: str
-    examples: int
-    status: Literal["done", "failed"]
+    kind = "probe"
+
     zero_shot_probe_loss: float = NAN
     sizes: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -59,10 +59,15 @@ class Probe:
     pl_alpha: float = NAN
     e_tpl_lambda: float = NAN
     log_me: float = NAN
-    flops: float = 0.0
-    seconds: float = 0.0
     parameters: int = 0
-    error: str = ""
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """As `Record.from_dict`; version 0.1 called the probe loss `zero_shot`."""
+        known = dict(fields)
+        if "zero_shot" in known:
+            known["zero_shot_probe_loss"] = known.pop("zero_shot")
+        return super().from_dict(known)
 
     def features(self) -> dict[str, float]:
         """The probe as features x_i of a candidate, by the column names that selectors look for.

@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.selection import LEVEL, Selection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lensllm.search.policy import Decision, Policy, State, runs_up_to, within_budget
+from lensllm.search.policy import Decision, Policy, State, runs_up_to, to_wait_for, within_budget
 from lensllm.selectors import AcceptThenStop, Selector
 
 
@@ -24,9 +24,12 @@ class AcceptThenStopPolicy(Policy):
 
     def decide(self, state: State, count: int = 1) -> Decision:
         """The lowest runs that are missing up to the last rung asked for."""
-        runs = runs_up_to(state, np.ones(len(state.losses), dtype=bool), self.rungs, count)
+        everyone = np.ones(len(state.losses), dtype=bool)
+        runs = runs_up_to(state, everyone, self.rungs, count)
         if runs and (within := within_budget(state, runs)):
             return Decision(runs=within)
+        if not runs and to_wait_for(state, everyone, self.rungs):
+            return Decision()
         choice = ""
         if state.rungs_done.any():
             choice = self.selector.forecast(state.curves, state.rungs[-1]).best

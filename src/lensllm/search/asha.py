@@ -36,6 +36,8 @@ class Asha(Policy):
         starting = state.rungs_done < min(self.start, state.rungs.size)
         begun = starting & (state.rungs_done > 0)
         runs += runs_up_to(state, begun, self.start, count) + runs_up_to(state, starting & ~begun, self.start, count)
+        if not runs and state.pending.any():  # type: ignore[union-attr]
+            return Decision(choice=best_measured(state))
         if not runs:
             return Decision(stopped="nobody is left to promote", choice=best_measured(state))
         within = within_budget(state, tuple(runs[:count]))

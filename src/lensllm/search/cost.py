@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.errors import InputError
 from lensllm.probes.record import EXAMPLES
 from lensllm.tasks import Task
@@ -128,8 +128,13 @@ class Budget:
 
     def format(self, amount: float, everything: float) -> str:
         """An amount in the unit the budget was given in."""
+        value = self.in_unit(amount, everything)
         if self.hours is not None:
-            return f"{amount / SECONDS_AN_HOUR:.3g} hours"
-        if self.flops is not None:
-            return f"{amount:.3g} FLOPs"
-        return f"{amount / everything:.3f} of fine-tuning everything"
+            return f"{value:.3g} hours"
+        return f"{value:.3g} FLOPs" if self.flops is not None else f"{value:.3f} of fine-tuning everything"
+
+    def in_unit(self, amount: float, everything: float) -> float:
+        """An amount, in FLOPs or seconds, as a number of the unit the budget was given in."""
+        if self.hours is not None:
+            return amount / SECONDS_AN_HOUR
+        return amount if self.flops is not None else amount / everything

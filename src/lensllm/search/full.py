@@ -15,6 +15,8 @@ class Full(Policy):
     def decide(self, state: State, count: int = 1) -> Decision:
         """The lowest runs that are missing."""
         runs = runs_up_to(state, np.ones(len(state.losses), dtype=bool), state.rungs.size, count)
+        if not runs and state.pending.any():  # type: ignore[union-attr]
+            return Decision(choice=best_measured(state))
         if not runs:
             return Decision(stopped="every candidate was fine-tuned on all the data", choice=best_measured(state))
         if not (runs := within_budget(state, runs)):

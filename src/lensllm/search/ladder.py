@@ -4,82 +4,98 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lensllm.candidates import Candidate
-from lensllm.errors import InputError
-from lensllm.search.workers import Job
-from lensllm.tasks import Task
-from lensllm.tuning.run import Run
+from lensllm.errors import InputError, NothingMeasured, TooFewExamples
+from lensllm.jobs import UNKNOWN, Job
+from lensllm.records import Record
+from lensllm.search.base import Search
+from lensllm.tuning.fine_tune import FineTune
 
 SMALLEST = 50
+"""Below, a run of three epochs has fewer than 19 steps of eight examples, too few to learn the form of a task."""
 
 
 def doublings(full_size: int, smallest: int = SMALLEST) -> list[int]:
     """50, 100, 200, ... up to the full data size, which is the last.
 
     Raises:
-        InputError: if there are fewer examples than the smallest rung.
+        TooFewExamples: if there are fewer examples than the smallest rung.
+
+    >>> doublings(300)
+    [50, 100, 200, 300]
     """
     if full_size < smallest:
-        raise InputError(f"the task has {full_size} training examples, fewer than the smallest rung of {smallest}")
+        raise TooFewExamples(
+            f"the task has {full_size} training examples, fewer than the smallest rung of {smallest}",
+            smallest,
+            full_size,
+        )
     sizes = [smallest]
     while sizes[-1] * 2 < full_size:
         sizes.append(sizes[-1] * 2)
     return sizes if sizes[-1] == full_size else [*sizes, full_size]
 
 
-class Ladder:
-    """Every candidate as it came, then fine-tuned on the same sizes one after another.
+class Ladder(Search):
+    """Every first job, then each candidate's next sizes one after another (`FineTune.next`).
 
-    The learning rate is chosen at the first size, and lowered where a larger one does not help.
+    Nothing is trained before every first job has ended, so that a candidate that cannot be used is known early. A
+    candidate whose run fails or diverges climbs no further. Of the jobs that wait the largest comes first.
 
     Args:
-        candidates: to measure.
-        task: to measure them on.
-        training_config: of every run.
+        first: the first job of every candidate: the model as it came, or its first rung.
         sizes: rungs asked for.
 
     Raises:
-        InputError: for a size the task does not have, or a task smaller than the smallest rung.
+        InputError: for a size the task does not have.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], task: Task, sizes: Sequence[int]) -> None:
-        doublings(len(task.train))
-        for size in sizes:
-            if not 1 <= size <= len(task.train):
-                raise InputError(f"size {size} is outside 1 to {len(task.train)}, the task's training examples")
-        self.candidates = list(candidates)
+    def __init__(self, first: Sequence[FineTune], sizes: Sequence[int]) -> None:
+        for job in first:
+            for size in sizes:
+                if not 1 <= size <= len(job.task.train):
+                    raise InputError(f"size {size} is outside 1 to {len(job.task.train)}, the task's training examples")
         self.sizes = sorted(set(sizes))
+        self.expected = sum(1 + len(self._above(job)) for job in first)
         self.stopped = f"every candidate was measured at the sizes asked for: {', '.join(map(str, self.sizes))}"
-        self._zero_shots: list[Run] = []
+        self._first = list(first)
+        self._candidates = [job.candidate.name for job in first]
+        self._open = len(self._first)
+        self._waiting: list[FineTune] = []
+        self._failures: dict[str, str] = {}
 
-    @property
-    def expected(self) -> int:
-        """Number of runs known of so far."""
-        known = len(self.candidates) - sum(run.status != "done" for run in self._zero_shots)
-        return len(self.candidates) + known * max(1, len(self.sizes))
+    def ask(self, count: int) -> list[Job]:
+        """The first jobs in the order given, then the largest that wait."""
+        source = self._first if self._first else [] if self._open else self._waiting
+        source.sort(key=lambda job: -job.examples)
+        asked = source[:count]
+        del source[:count]
+        return list(asked)
 
-    def start(self) -> list[Job]:
-        """The first jobs: every model as it came."""
-        return [Job(candidate, 0) for candidate in self.candidates]
+    def tell(self, job: Job, record: Record) -> None:
+        """Let the candidate climb.
 
-    def after(self, job: Job, run: Run) -> list[Job]:
-        """The jobs that a run makes possible."""
-        if job.examples == 0:
-            self._zero_shots.append(run)
-            return self._first_rung() if len(self._zero_shots) == len(self.candidates) else []
-        learning_rate, previous_validation_loss = job.learning_rate, job.previous_validation_loss
-        if run.status == "done":
-            learning_rate, previous_validation_loss = run.learning_rate, run.validation
-        larger = [size for size in self.sizes if size > job.examples]
-        return (
-            [Job(job.candidate, larger[0], learning_rate, previous_validation_loss)]
-            if larger and learning_rate is not None
-            else []
-        )
+        Raises:
+            NothingMeasured: if the first job of every candidate failed.
+        """
+        assert isinstance(job, FineTune)
+        above = self._above(job)
+        following = job.next(record, above[0], UNKNOWN) if above else None
+        if following is not None:
+            self._waiting.append(following)
+        elif above:
+            self.expected -= len(above)
+        if self._open:
+            self._open -= 1
+            if record.status != "done":
+                self._failures[record.candidate] = record.error
+            if not self._open and len(self._failures) == len(self._candidates):
+                raise nothing_measured(self._candidates, self._failures)
 
-    def _first_rung(self) -> list[Job]:
-        usable = {run.candidate: run for run in self._zero_shots if run.status == "done"}
-        if not usable:
-            failed = self._zero_shots[0]
-            raise InputError(f"no candidate could be measured; {failed.candidate}: {failed.error}")
-        return [Job(candidate, self.sizes[0]) for candidate in self.candidates if candidate.name in usable]
+    def _above(self, job: FineTune) -> list[int]:
+        return [size for size in self.sizes if size > job.examples]
+
+
+def nothing_measured(candidates: Sequence[str], reasons: dict[str, str]) -> NothingMeasured:
+    """The error that no candidate is left, with the reason of the first."""
+    first = next(name for name in candidates if name in reasons)
+    return NothingMeasured(f"no candidate could be measured; {first}: {reasons[first]}", reasons)

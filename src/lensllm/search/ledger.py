@@ -1,22 +1,25 @@
-"""Every run and probe of a search with what it cost: the state that decisions are taken from."""
+"""Every record of a search with what it cost: the state that decisions are taken from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 
-from lensllm.curves import Curves, Floats
-from lensllm.errors import InputError
+from lensllm.curves import Curves, Floats, features
+from lensllm.errors import BudgetTooSmall
+from lensllm.jobs import UNKNOWN, Estimate
+from lensllm.objectives import Loss, Objective
 from lensllm.probes.record import Probe
+from lensllm.records import Record
 from lensllm.search.cost import Budget, flops_a_second
 from lensllm.search.policy import State
 from lensllm.tuning.run import Run
 
 
 class Ledger:
-    """The runs and probes of some candidates, charged as they end.
+    """The records of some candidates, charged as they come.
 
     What failed is charged what it took, or what it should have taken if that is not known.
 
@@ -26,10 +29,10 @@ class Ledger:
         flops: forecast FLOPs of every run, shape (K, R).
         budget: what may be spent.
         probe_flops: forecast FLOPs of each candidate's probe, shape (K,); empty if none is made.
+        objective: what candidates are ranked by.
 
     Attributes:
-        runs: all runs so far.
-        probes: all probes so far.
+        records: everything so far.
     """
 
     def __init__(
@@ -39,22 +42,28 @@ class Ledger:
         flops: Floats,
         budget: Budget,
         probe_flops: Sequence[float] = (),
+        objective: Objective | None = None,
     ) -> None:
         self.candidates = list(candidates)
         self.rungs = list(rungs)
         self.flops = np.asarray(flops, dtype=float)
         self.budget = budget
         self.probe_flops = np.asarray(probe_flops or np.zeros(len(candidates)), dtype=float)
-        self.runs: list[Run] = []
-        self.probes: list[Probe] = []
+        self.objective = objective or Loss()
+        self.records: list[Record] = []
 
-    def add(self, made: Iterable[Run | Probe]) -> None:
+    def add(self, records: Iterable[Record]) -> None:
         """Charge what has ended."""
-        for one in made:
-            if isinstance(one, Probe):
-                self.probes.append(one)
-            else:
-                self.runs.append(one)
+        self.records += records
+
+    def estimate(self, kind: type[Record], candidate: str, examples: int) -> Estimate:
+        """What a run or probe of a candidate should take; nothing known outside the ladder."""
+        if candidate not in self.candidates:
+            return UNKNOWN
+        row = self.candidates.index(candidate)
+        if kind.kind == Probe.kind:
+            return Estimate(float(self.probe_flops[row]))
+        return Estimate(float(self.flops[row, self.rungs.index(examples)])) if examples in self.rungs else UNKNOWN
 
     @property
     def costs(self) -> Floats:
@@ -69,65 +78,66 @@ class Ledger:
     @property
     def _flops_a_unit(self) -> Floats:
         """FLOPs that each candidate makes in one unit of the budget, shape (K,)."""
+        return np.array([self._speed(name) for name in self.candidates])
+
+    def _speed(self, candidate: str) -> float:
         if not self.budget.in_seconds:
-            return np.ones(len(self.candidates))
-        return np.array([flops_a_second([r for r in self.runs if r.candidate == name]) for name in self.candidates])
+            return 1.0
+        return flops_a_second([r for r in self.records if isinstance(r, Run) and r.candidate == candidate])
 
     @property
     def everything(self) -> float:
         """Cost of fine-tuning every candidate on all the data."""
-        return float(self.costs[:, -1].sum())
+        return math.fsum(self.costs[:, -1])
 
     @property
     def spent(self) -> float:
-        """Cost of all runs and probes, failed ones included."""
-        return sum(map(self._charge, self.runs)) + sum(map(self._charge, self.probes))
+        """Cost of all records, failed ones included, the same whatever order they came in."""
+        return math.fsum(map(self._charge, self.records))
 
-    def _charge(self, one: Run | Probe) -> float:
-        known = one.seconds if self.budget.in_seconds else one.flops
-        if known > 0 or one.candidate not in self.candidates:
+    def _charge(self, record: Record) -> float:
+        known = record.seconds if self.budget.in_seconds else record.flops
+        expected = self.estimate(type(record), record.candidate, record.examples).flops
+        if known > 0 or math.isnan(expected):
             return known
-        row = self.candidates.index(one.candidate)
-        if isinstance(one, Probe):
-            return float(self.probe_costs[row])
-        return float(self.costs[row, self.rungs.index(one.examples)]) if one.examples in self.rungs else known
+        return expected / self._speed(record.candidate)
 
     def check_budget(self) -> None:
         """Refuse a budget that does not pay the probes still to be made and two rungs of every candidate.
 
         Raises:
-            InputError: naming the smallest that does and what it buys.
+            BudgetTooSmall: naming the smallest that does and what it buys.
         """
         rungs = self.rungs[:2]
-        waiting = ~np.isin(self.candidates, [probe.candidate for probe in self.probes])
-        probing = float(self.probe_costs[waiting].sum())
+        probed = [record.candidate for record in self.records if record.kind == Probe.kind]
+        probing = math.fsum(self.probe_costs[~np.isin(self.candidates, probed)])
         least = self.spent + probing + float(self.costs[:, : len(rungs)].sum())
         amount, everything = self.budget.amount(self.everything), self.everything
         if least > amount:
             probes = "the probe and " if self.probe_flops.any() else ""
-            raise InputError(
+            smallest = least * 1.001
+            raise BudgetTooSmall(
                 f"a budget of {self.budget.format(amount, everything)} does not reach {probes}two sizes of every "
-                f"candidate: the smallest that does is {self.budget.format(least * 1.001, everything)} and buys "
-                f"{probes}the sizes {' and '.join(map(str, rungs))} of {len(self.candidates)} candidates"
+                f"candidate: the smallest that does is {self.budget.format(smallest, everything)} and buys "
+                f"{probes}the sizes {' and '.join(map(str, rungs))} of {len(self.candidates)} candidates",
+                self.budget.in_unit(amount, everything),
+                self.budget.in_unit(smallest, everything),
             )
 
-    @property
-    def probed(self) -> bool:
-        """Whether any probe succeeded."""
-        return any(probe.status == "done" for probe in self.probes)
+    def state(self, pending: Iterable[str] = ()) -> State:
+        """What a policy decides from.
 
-    @property
-    def state(self) -> State:
-        """What a policy decides from."""
-        sizes = [0, *self.rungs]
-        losses = np.full((len(self.candidates), len(sizes)), np.nan)
-        closed = np.zeros(len(self.candidates), dtype=bool)
-        for run in self.runs:
-            if run.candidate in self.candidates:
-                row = self.candidates.index(run.candidate)
-                losses[row, sizes.index(run.examples)] = run.nats_per_byte if run.status == "done" else np.nan
-                closed[row] |= run.status != "done"
-        features = {probe.candidate: probe.features() for probe in self.probes if probe.status == "done"}
-        table = pd.DataFrame.from_dict(features, orient="index").reindex(self.candidates)
-        curves = Curves(tuple(self.candidates), np.array(sizes, dtype=float), losses, table)
-        return State(curves, self.costs, self.spent, self.budget.amount(self.everything), closed)
+        Args:
+            pending: candidates with a run that has not ended.
+        """
+        curves = Curves.from_records(self.records, self.objective, self.candidates, [0, *self.rungs])
+        curves = curves.with_features(features(self.candidates, self.records))
+        bad = {record.candidate for record in self.records if record.kind == Run.kind and record.status != "done"}
+        return State(
+            curves,
+            self.costs,
+            self.spent,
+            self.budget.amount(self.everything),
+            np.isin(self.candidates, list(bad)),
+            np.isin(self.candidates, list(pending)),
+        )

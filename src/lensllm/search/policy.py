@@ -15,8 +15,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
+
+ROUNDING = 1e-12
+"""Relative error of sums of costs, so that a budget which is their sum pays them."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class State:
         spent: cost of all runs so far, in the same unit.
         budget: what may be spent in all; infinite for no limit.
         closed: candidates whose last run failed and that are run no further, shape (K,).
+        pending: candidates whose next run has begun and not ended, shape (K,).
     """
 
     curves: Curves
@@ -37,10 +42,12 @@ class State:
     spent: float = 0.0
     budget: float = float("inf")
     closed: NDArray[np.bool_] | None = None
+    pending: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        if self.closed is None:
-            object.__setattr__(self, "closed", np.zeros(len(self.curves.candidates), dtype=bool))
+        for name in ("closed", "pending"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros(len(self.curves.candidates), dtype=bool))
         if self.costs.shape != self.losses.shape:
             raise InputError(f"expected a cost a run, shape {self.losses.shape}, got {self.costs.shape}")
 
@@ -68,8 +75,15 @@ class State:
 
     @cached_property
     def open(self) -> NDArray[np.bool_]:
-        """Candidates that can still be run, shape (K,)."""
-        return ~self.closed & (self.rungs_done < self.rungs.size)  # type: ignore[operator]
+        """Candidates that a run can be started of, shape (K,)."""
+        return ~self.closed & ~self.pending & (self.rungs_done < self.rungs.size)  # type: ignore[operator]
+
+    @cached_property
+    def left(self) -> float:
+        """What can still be spent: the budget less what was spent and what the pending runs should take."""
+        rows = np.flatnonzero(self.pending)  # type: ignore[arg-type]
+        begun = self.costs[rows, np.minimum(self.rungs_done[rows], self.rungs.size - 1)]
+        return self.budget - self.spent - float(begun.sum())
 
     @cached_property
     def next_cost(self) -> Floats:
@@ -83,8 +97,9 @@ class Decision:
     """What a policy said.
 
     Attributes:
-        runs: candidates to be run next, each one rung up; empty at the end.
-        stopped: why nothing more is run; empty while it goes on.
+        runs: candidates to be run next, each one rung up; empty at the end, or to wait for what runs.
+        stopped: why nothing more is run; empty while it goes on. Where runs are pending it is decided again, with what
+            they bring.
         choice: the best candidate as far as is known; empty before anything was measured.
         p_best: probability that it is, NaN from a policy without uncertainty.
         expected_regret: expected log loss of the choice above the best's at the target, NaN likewise; 0.01 is 1 %.
@@ -126,7 +141,12 @@ def within_budget(state: State, runs: tuple[str, ...]) -> tuple[str, ...]:
     """The first of these runs that the budget still pays."""
     names = list(state.curves.candidates)
     costs = np.cumsum(state.next_cost[[names.index(name) for name in runs]])
-    return runs[: int(np.searchsorted(costs, (state.budget - state.spent) * (1 + 1e-12), side="right"))]
+    return runs[: int(np.searchsorted(costs, state.left * (1 + ROUNDING), side="right"))]
+
+
+def to_wait_for(state: State, wanted: NDArray[np.bool_], rungs: int) -> bool:
+    """Whether a wanted candidate below so many rungs has a run that has not ended."""
+    return bool((wanted & state.pending & (state.rungs_done < rungs)).any())  # type: ignore[operator]
 
 
 def best_measured(state: State, among: NDArray[np.bool_] | None = None) -> str:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtr
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.forecast import Forecast, with_zero_shot
-from lensllm.search.policy import Decision, Policy, State, within_budget
+from lensllm.search.policy import Decision, Policy, State, to_wait_for, within_budget
 from lensllm.selectors import Selector, default_selector
 
 START_RUNGS = 3
@@ -72,6 +72,8 @@ class ExpectedRegret(Policy):
         if runs := self._first_rungs(state, count):
             within = within_budget(state, runs)
             return Decision(runs=within) if within else self._concluded(state, "the budget ends in the first rungs")
+        if to_wait_for(state, np.ones(len(state.losses), dtype=bool), self.start_rungs(state)):
+            return Decision()
         if not state.rungs_done.any():
             return Decision(stopped="no candidate could be measured")
         forecast = self.forecast(state)
@@ -85,6 +87,8 @@ class ExpectedRegret(Policy):
             return replace(now, stopped=said)
         worth = self._value(state, forecast, state.open & (chances >= self.no_chance))
         order = [i for i in np.lexsort((_names(state), -worth))[:count] if worth[i] > -np.inf]
+        if not order and state.pending.any():  # type: ignore[union-attr]
+            return now
         if not order:
             return replace(now, stopped="every candidate with a chance was fine-tuned on all the data")
         if not (runs := within_budget(state, tuple(state.curves.candidates[i] for i in order))):

@@ -1,15 +1,89 @@
-"""A search over curves that are known already: what a policy would have run, chosen and spent."""
+"""Decisions taken again: of a search that was carried out, from its log; of curves that are known to the end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
+from lensllm.probes.record import Probe
+from lensllm.records import Record
+from lensllm.search.ledger import Ledger
+from lensllm.search.log import DecisionLog
 from lensllm.search.policy import Decision, Policy, State
+from lensllm.search.regret import ExpectedRegret
+from lensllm.store import Store
+from lensllm.tuning.run import Run
+
+
+def ledger_of(log: DecisionLog) -> Ledger:
+    """A ledger without records, for the candidates and costs of a log."""
+    return Ledger(log.candidates, log.rungs, np.array(log.flops), log.budget, log.probe_flops)
+
+
+def policy_of(log: DecisionLog) -> Policy:
+    """The policy that decides, with the forecast that is shown at the end."""
+    return ExpectedRegret(log.stop_p_best, log.stop_regret)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A decision as it was recorded and as it is taken now.
+
+    Attributes:
+        records: what came in before it, since the one before.
+        pending: candidates with a run that had not ended.
+        spent: cost of all records so far, in the budget's unit.
+        recorded: the decision then.
+        decided: the decision now.
+    """
+
+    records: list[Record]
+    pending: list[str]
+    spent: float
+    recorded: Decision
+    decided: Decision
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the same runs, or the same end, follow."""
+        then, now = self.recorded, self.decided
+        return (then.runs, then.stopped, then.choice) == (now.runs, now.stopped, now.choice)
+
+
+def replay_folder(folder: str | Path) -> list[Replayed]:
+    """Take every decision of a search again from the records in its store.
+
+    Raises:
+        InputError: if the folder has no log, or its store lacks a record that a decision was taken from.
+    """
+    log = DecisionLog.read(folder)
+    ledger, replayed = ledger_of(log), []
+    policy = policy_of(log)
+    store = Store(folder, readonly=True)
+    try:
+        for number, logged in enumerate(log.decisions, start=1):
+            records = [_record(store, key, number) for key in logged.results]
+            ledger.add(records)
+            decided = policy.decide(ledger.state(logged.pending), logged.count)
+            replayed.append(Replayed(records, logged.pending, ledger.spent, logged.decision, decided))
+    finally:
+        store.close()
+    return replayed
+
+
+def _record(store: Store, key: str, number: int) -> Record:
+    found = store.find(key, Run) or store.find(key, Probe)
+    if found is None:
+        raise InputError(
+            f"{store.path} has no record {key[:12]}, which decision {number} was taken from: run the selection again"
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lensllm.curves import Floats
-from lensllm.search.policy import Decision, Policy, State, best_measured, runs_up_to, within_budget
+from lensllm.arrays import Floats
+from lensllm.search.policy import Decision, Policy, State, best_measured, runs_up_to, to_wait_for, within_budget
 from lensllm.selectors import Selector
 
 
@@ -36,6 +36,8 @@ class SuccessiveHalving(Policy):
                 within = within_budget(state, runs)
                 stopped = "" if within else "the budget ends"
                 return Decision(runs=within, stopped=stopped, choice=self._best(state, alive), dropped=dropped)
+            if to_wait_for(state, alive, rung):
+                return Decision(choice=self._best(state, alive), dropped=dropped)
             alive &= state.rungs_done >= rung
             if rung == state.rungs.size or alive.sum() <= 1:
                 break

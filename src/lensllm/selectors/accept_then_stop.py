@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.selectors.base import PointSelector, fine_tuned
 from lensllm.selectors.growth import FURTHEST

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.forecast import Forecast
 

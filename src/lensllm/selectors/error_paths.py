@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import hyp2f1
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.forecast import Errors, Rows
 from lensllm.selectors.error_scale import ErrorScale, Hindcast
 

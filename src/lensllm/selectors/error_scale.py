@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 
 MORE_DEGREES = 1
 """Lighter tails than the posterior's own, so that the expected regret exists without any hindcast."""

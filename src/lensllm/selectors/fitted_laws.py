@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.laws import Prior, RectifiedLaw
 
 FURTHEST = 700.0  # of a logarithm that exp can still take

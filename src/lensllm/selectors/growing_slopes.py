@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.selectors.base import Selector
 from lensllm.selectors.error_paths import GrowingErrors

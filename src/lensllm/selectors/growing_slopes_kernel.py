@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.errors import InputError
 from lensllm.selectors.growing_slopes import GrowingSlopes, PointForecast
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.selectors.log_curves import LogCurves, newest
 from lensllm.selectors.slopes import STEEPEST, Slopes, learning_format
 

@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.forecast import DrawnErrors, Forecast
 from lensllm.laws import Law, Prior, RectifiedLaw
 from lensllm.selectors.base import Selector

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lensllm.curves import Curves, Floats
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.selectors.base import Selector
 from lensllm.selectors.growth import FURTHEST, GROWTH_BOUNDS, PRIOR_SLOPE

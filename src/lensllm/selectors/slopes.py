@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.selectors.log_curves import LogCurves
 
 CLIP = 3.0

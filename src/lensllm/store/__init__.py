@@ -1,5 +1,5 @@
-"""Every run, once, durable."""
+"""Every record, once, durable."""
 
-from lensllm.store.store import Store
+from lensllm.store.store import FILE_NAME, Store
 
-__all__ = ["Store"]
+__all__ = ["FILE_NAME", "Store"]

@@ -1,208 +1,179 @@
-"""Every run and probe, once, in one SQLite file that survives a kill at any moment."""
+"""Every record, once, in one SQLite file that survives a kill at any moment."""
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
-import psutil
+from lensllm.errors import DamagedRecord, StoreError
+from lensllm.records import Record
+from lensllm.store.locks import Locks, network_file_system
+from lensllm.store.schema import VERSION, checksum, create, insert
 
-from lensllm.errors import InputError
-from lensllm.probes.record import Probe
-from lensllm.tuning.run import LearningRateTrial, Run
-
-Kind = Literal["runs", "probes"]
-"""Names of the two tables."""
-
-VERSION = 1
 FILE_NAME = "runs.sqlite"
-POLL_SECONDS = 0.2
-RETRIED = ("failed",)
+PATIENCE = 60
+"""Seconds to wait for another process's transaction, which takes milliseconds."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS {kind} (
-    key TEXT PRIMARY KEY,
-    task TEXT NOT NULL,
-    candidate TEXT NOT NULL,
-    examples INTEGER NOT NULL,
-    status TEXT NOT NULL,
-    record TEXT,
-    owner_pid INTEGER,
-    owner_started REAL,
-    updated REAL NOT NULL
-);
-"""
+Kind = TypeVar("Kind", bound=Record)
 
 
 class Store:
-    """The runs and probes of one output folder.
+    """The records of one output folder.
 
-    Each is claimed before it starts and recorded before the next begins; SQLite's write-ahead log makes both durable.
-    A claim holds as long as the process that made it lives, so several processes can share a store and none repeats
-    another's work, and a killed process loses only what it was running.
+    A record that is done or diverged is never replaced, and each has a checksum. Several processes can share a store:
+    what one has claimed no other makes, until it is recorded or that process is gone. On a network file system, where
+    locks may not reach other machines, a store belongs to one process at a time, and says so.
 
     Args:
         folder: holds `runs.sqlite`; made if it does not exist.
+        readonly: open for reading alone, also on a disk that cannot be written to.
 
     Raises:
-        InputError: if the file is damaged or was written by a newer version.
+        StoreError: if the file is damaged, cannot be written, or was written by a newer version.
+
+    >>> import tempfile
+    >>> from lensllm.tuning.run import Run
+    >>> store = Store(tempfile.mkdtemp())
+    >>> store.put("some key", "my task", Run("gpt2", 50, "done", nats_per_byte=1.2))
+    >>> store.put("some key", "my task", Run("gpt2", 50, "failed", error="too late"))
+    >>> store.find("some key", Run).status
+    'done'
+    >>> store.close()
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, readonly: bool = False) -> None:
         self.path = Path(folder) / FILE_NAME
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            with self._writing():
-                version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-                if version <= VERSION:
-                    for kind in ("runs", "probes"):
-                        self._connection.execute(SCHEMA.format(kind=kind))
-                    self._connection.execute(f"PRAGMA user_version={VERSION}")
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise InputError(f"{self.path} cannot be used as a store ({error}): give another output folder") from error
-        if version > VERSION:
-            raise InputError(f"{self.path} was written by a newer version of lensllm (store {version}): update lensllm")
+        self._locks = Locks(Path(f"{self.path}.locks"))
+        self._alone: Locks | None = None
+        with self._sentence("cannot be used as a store", "give another output folder"):
+            self._connection = self._read_only() if readonly else self._open()
+            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if found > VERSION:
+                raise StoreError(
+                    f"{self.path} was written by a newer version of lensllm (store {found}): update lensllm", self.path
+                )
+            if found < VERSION:
+                with self._writing():
+                    create(self._connection)
+        if not readonly and (kind := network_file_system(self.path.parent)):
+            self._take_alone(kind)
 
-    def once(
-        self, key: str, task: str, candidate: str, examples: int, make: Callable[[], Run | Probe], kind: Kind = "runs"
-    ) -> Run | Probe:
-        """The finished run or probe of this key, or `make()` if there is none yet, recorded before it is returned.
-
-        While another living process is making it, wait for that one's. What failed is made anew; what is done or
-        diverged is not.
-        """
-        while True:
-            found = self._claim(key, task, candidate, examples, kind)
-            if not isinstance(found, bool):
-                return found
-            if found:
-                made = make()
-                self._record(key, made)
-                return made
-            time.sleep(POLL_SECONDS)
-
-    def put(self, key: str, task: str, made: Run | Probe) -> None:
-        """Record what was made elsewhere, or whose process died before it could record it."""
-        with self._writing():
-            self._connection.execute(
-                f"INSERT OR REPLACE INTO {_kind(made)} VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, ?)",
-                (key, task, made.candidate, made.examples, made.status, _dump(made), time.time()),
-            )
-
-    def find(self, key: str, kind: Kind = "runs") -> Run | Probe | None:
-        """The recorded run or probe of this key, whatever its status."""
-        row = self._connection.execute(f"SELECT record FROM {kind} WHERE key = ?", (key,)).fetchone()
-        if not (row and row[0]):
-            return None
-        return self._run(key, row[0]) if kind == "runs" else self._probe(key, row[0])
-
-    def runs(self) -> list[tuple[str, Run]]:
-        """All recorded runs with the name of their task, in the order they were claimed.
+    def find(self, key: str, record_type: type[Kind]) -> Kind | None:
+        """The record of this key, whatever its status; None if there is none.
 
         Raises:
-            InputError: naming the row if one is damaged.
+            DamagedRecord: if it is not what was written.
         """
-        return [(task, self._run(key, record)) for key, task, record in self._finished("runs")]
+        rows = self._rows("WHERE key = ? AND kind = ?", (key, record_type.kind))
+        return self._decoded(rows[0], record_type) if rows else None
 
-    def probes(self) -> list[tuple[str, Probe]]:
-        """All recorded probes with the name of their task, in the order they were claimed.
+    def records(self, record_type: type[Kind]) -> list[tuple[str, Kind]]:
+        """All records of a kind with the name of their task, in the order they were recorded.
 
         Raises:
-            InputError: naming the row if one is damaged.
+            DamagedRecord: naming the first that is not what was written.
         """
-        return [(task, self._probe(key, record)) for key, task, record in self._finished("probes")]
+        rows = self._rows("WHERE kind = ? ORDER BY rowid", (record_type.kind,))
+        return [(row[2], self._decoded(row, record_type)) for row in rows]
 
-    def running(self) -> list[tuple[str, int]]:
-        """Candidate and examples of the runs that a living process is making now."""
-        rows = self._connection.execute(
-            "SELECT candidate, examples, owner_pid, owner_started FROM runs WHERE status = 'running'"
-        )
-        return [(candidate, examples) for candidate, examples, pid, started in rows if _alive(pid, started)]
+    def put(self, key: str, task: str, record: Record) -> None:
+        """Record, and end this process's claim; what is done or diverged already stays as it is."""
+        with self._sentence("cannot be written", "free some space or give another output folder"), self._writing():
+            fields = json.dumps(record.to_dict())
+            row = (key, record.kind, task, record.candidate, record.examples, record.status, fields)
+            insert(self._connection, *row)
+            self._connection.execute("DELETE FROM claims WHERE key = ?", (key,))
 
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    def _finished(self, kind: Kind) -> list[tuple[str, str, str]]:
-        """Key, task and record of everything recorded in this table."""
-        return self._connection.execute(
-            f"SELECT key, task, record FROM {kind} WHERE record IS NOT NULL ORDER BY rowid"
-        ).fetchall()
-
-    def _claim(self, key: str, task: str, candidate: str, examples: int, kind: Kind) -> Run | Probe | bool:
-        """The record; or True if the caller now owns the making of it; or False if another process does."""
-        with self._writing():
-            row = self._connection.execute(
-                f"SELECT status, record, owner_pid, owner_started FROM {kind} WHERE key = ?", (key,)
-            ).fetchone()
-            if row and row[0] == "running" and _alive(row[2], row[3]):
+    def claim(self, key: str, task: str, candidate: str, examples: int) -> bool:
+        """Whether this process may make what the key stands for: nobody else who lives is making it."""
+        with self._sentence("cannot be written", "free some space or give another output folder"), self._writing():
+            row = self._connection.execute("SELECT token FROM claims WHERE key = ?", (key,)).fetchone()
+            token = self._locks.hold()
+            if row and row[0] != token and self._locks.alive(row[0]):
                 return False
-            if row and row[0] != "running" and row[0] not in RETRIED:
-                return self._run(key, row[1]) if kind == "runs" else self._probe(key, row[1])
-            me = psutil.Process()
-            self._connection.execute(
-                f"INSERT OR REPLACE INTO {kind} VALUES (?, ?, ?, ?, 'running', NULL, ?, ?, ?)",
-                (key, task, candidate, examples, me.pid, me.create_time(), time.time()),
-            )
+            claim = (key, task, candidate, examples, token)
+            self._connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)", claim)
             return True
 
-    def _record(self, key: str, made: Run | Probe) -> None:
-        with self._writing():
-            self._connection.execute(
-                f"UPDATE {_kind(made)} SET status = ?, record = ?, owner_pid = NULL, owner_started = NULL, updated = ? "
-                "WHERE key = ?",
-                (made.status, _dump(made), time.time(), key),
+    def running(self) -> list[tuple[str, int]]:
+        """Candidate and examples of what a living process has claimed."""
+        with self._sentence("cannot be read", "delete the file to begin anew"):
+            rows = self._connection.execute("SELECT candidate, examples, token FROM claims").fetchall()
+        return [(candidate, examples) for candidate, examples, token in rows if self._locks.alive(token)]
+
+    def close(self) -> None:
+        """Close the file and give up what was claimed."""
+        self._connection.close()
+        self._locks.release()
+        if self._alone is not None:
+            self._alone.release()
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+        with suppress(sqlite3.OperationalError):  # version 1 kept a write-ahead log, and one of its processes lives
+            connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+    def _read_only(self) -> sqlite3.Connection:
+        """A copy in memory, so that neither the file nor its folder is touched."""
+        log = Path(f"{self.path}-wal").exists()
+        address = f"{self.path.resolve().as_uri()}?mode=ro{'' if log else '&immutable=1'}"
+        with sqlite3.connect(address, uri=True, timeout=PATIENCE) as source:
+            copy = sqlite3.connect(":memory:", isolation_level=None)
+            source.backup(copy)
+        return copy
+
+    def _take_alone(self, kind: str) -> None:
+        self._alone = Locks(Path(f"{self.path}.alone"))
+        self._alone.token = "process"
+        if self._alone.alive("process"):
+            raise StoreError(
+                f"{self.path} lies on {kind}, where several processes cannot share a store, and another one uses it: "
+                "wait for it, or give an output folder on a local disk",
+                self.path,
             )
+        self._alone.hold()
+        warnings.warn(
+            f"{self.path} lies on {kind}: no other machine may use this output folder at the same time", stacklevel=3
+        )
 
-    def _run(self, key: str, record: str) -> Run:
-        with self._reading(key):
-            fields = json.loads(record)
-            return Run(**{**fields, "trials": [LearningRateTrial(**trial) for trial in fields["trials"]]})
+    def _rows(self, where: str, values: tuple[str, ...]) -> list[tuple[str, str, str, str, int, str, str, str]]:
+        with self._sentence("cannot be read", "delete the file to begin anew"):
+            columns = "key, kind, task, candidate, examples, status, record, checksum"
+            return self._connection.execute(f"SELECT {columns} FROM records {where}", values).fetchall()
 
-    def _probe(self, key: str, record: str) -> Probe:
-        with self._reading(key):
-            return Probe(**json.loads(record))
+    def _decoded(self, row: tuple[str, str, str, str, int, str, str, str], record_type: type[Kind]) -> Kind:
+        try:
+            if checksum(*row[:7]) != row[7]:
+                raise ValueError("its checksum is another one")
+            return record_type.from_dict(json.loads(row[6]))
+        except (ValueError, TypeError) as error:
+            raise DamagedRecord(
+                f"{self.path}: the record of run {row[0]} is damaged ({error}): delete that row", self.path, row[0]
+            ) from error
 
     @contextmanager
-    def _reading(self, key: str) -> Iterator[None]:
+    def _sentence(self, what: str, remedy: str) -> Iterator[None]:
+        """SQLite's errors, and the disk's, as one sentence."""
         try:
             yield
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{self.path}: the record of run {key} is damaged ({error}): delete that row") from error
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"{self.path} {what} ({error}): {remedy}", self.path) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
-
-
-def _dump(made: Run | Probe) -> str:
-    return json.dumps(asdict(made))
-
-
-def _kind(made: Run | Probe) -> Kind:
-    return "probes" if isinstance(made, Probe) else "runs"
-
-
-def _alive(pid: int | None, started: float | None) -> bool:
-    if pid is None or (pid != os.getpid() and not psutil.pid_exists(pid)):
-        return False
-    try:
-        return psutil.Process(pid).create_time() == started
-    except psutil.Error:
-        return False

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,11 @@ from scipy import stats
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lensllm.candidates import Candidate
-from lensllm.candidates.load import load_model
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.errors import InputError
-from lensllm.tasks import Task
 from lensllm.tasks.encode import Encoded, collate
 from lensllm.theory.curvature import MAX_STEPS, RELATIVE, LayerHessian, Per, flatten, layers, positive_part
-from lensllm.tuning.fine_tune import EncodedTask, fine_tune
 from lensllm.tuning.loss import token_nats
-from lensllm.tuning.run import Run
-from lensllm.tuning.training_config import TrainingConfig
 
 DELTA = 0.01
 CURVATURE_EXAMPLES = 8
@@ -294,49 +288,6 @@ def _check_weights(
             for which, weights in (("pre-trained", pretrained), ("tuned", tuned)):
                 if not torch.isfinite(weights[name]).all():
                     raise InputError(f"{candidate}, layer {layer!r}: {which} {name} has values that are not numbers")
-
-
-def bounds_of_ladder(
-    candidate: Candidate,
-    task: Task,
-    sizes: Sequence[int],
-    training_config: TrainingConfig,
-    progress: Callable[[Run, Bound | None], None] = lambda run, found: None,
-    **options: Any,
-) -> list[Bound]:
-    """Fine-tune a candidate on growing subsets as `lensllm select` does, and bound every run.
-
-    Args:
-        candidate: the model.
-        task: its examples.
-        sizes: numbers of training examples; the learning rate is chosen at the first.
-        training_config: of the training.
-        progress: called with every run and its bound, None if the run diverged.
-        options: of `bound`.
-
-    Raises:
-        InputError: for a size that the task does not have, or as `bound` and `fine_tune` do.
-    """
-    for size in sizes:
-        if not 1 <= size <= len(task.train):
-            raise InputError(f"size {size} is outside 1 to {len(task.train)}, the task's training examples")
-    encoded = EncodedTask(candidate, task, training_config)
-    encoded.encode()
-    pretrained = {name: p.detach() for name, p in load_model(candidate).named_parameters()}
-    learning_rate, previous_validation_loss = None, None
-    found = []
-    for size in sorted(set(sizes)):
-        kept: list[PreTrainedModel] = []
-        run = fine_tune(encoded, size, learning_rate, previous_validation_loss, keep=kept.append)
-        if not kept:
-            progress(run, None)
-            continue
-        learning_rate, previous_validation_loss = run.learning_rate, run.validation
-        kept[0].set_attn_implementation("eager")
-        train, test = encoded.split("train")[:size], encoded.split("test")
-        found.append(bound(candidate.name, pretrained, kept[0], train, test, **options))
-        progress(run, found[-1])
-    return found
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 from lensllm.errors import InputError
 from lensllm.tasks.encode import IGNORED, Encoded, collate
 from lensllm.theory.lanczos import Lanczos, Matvec, bracket

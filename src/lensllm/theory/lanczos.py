@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lensllm.curves import Floats
+from lensllm.arrays import Floats
 
 Matvec = Callable[[Tensor, np.ndarray], Tensor]
 """(rows (r, p), which problem each row belongs to (r,)) -> each row times the Hessian of its problem."""

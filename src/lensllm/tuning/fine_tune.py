@@ -5,89 +5,74 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from copy import copy
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
-from transformers import PreTrainedModel
+from lensllm.candidates import NoTuning
+from lensllm.jobs import Estimate
+from lensllm.records import Record
+from lensllm.tuning.candidate_job import CandidateJob
+from lensllm.tuning.run import Run
 
-from lensllm.candidates import Candidate
-from lensllm.candidates.load import context_length, load_model, load_tokenizer
-from lensllm.errors import InputError
-from lensllm.tasks import Example, Task
-from lensllm.tasks.encode import Encoded, encode
-from lensllm.tuning.flops import FlopMeter
-from lensllm.tuning.loss import Evaluation, evaluate
-from lensllm.tuning.run import LearningRateTrial, Run
-from lensllm.tuning.trainer import CompletionTrainer, Diverged
-from lensllm.tuning.training_config import TrainingConfig
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from lensllm.tuning.context import Context
+    from lensllm.tuning.encoded_task import EncodedTask
+    from lensllm.tuning.learning_rate import Tuned
+    from lensllm.tuning.loss import Evaluation
+
+TRAINING_VERSION = 2
+"""Raised whenever a change of the code changes what a run measures, so that old records are not mistaken for new."""
 
 
-@dataclass
-class EncodedTask:
-    """A candidate beside a task: everything is tokenised once and kept for all the candidate's runs."""
+@dataclass(frozen=True)
+class FineTune(CandidateJob):
+    """The job of one run: fine-tune on so many examples, or measure the model as it came (zero-shot) with 0.
 
-    candidate: Candidate
-    task: Task
-    training_config: TrainingConfig
-    _encoded: dict[str, list[Encoded]] = field(default_factory=dict)
-    _tokenizer: Any = None
-    _meter: FlopMeter | None = None
+    Attributes:
+        learning_rate: its peak; None if it is to be chosen.
+        previous_validation_loss: of the rung before, which a larger one should come below; None at the first.
+    """
 
-    def split(self, name: str) -> list[Encoded]:
-        """The encoded examples of a split; `train` is in the order of the nested subsets.
+    record_type = Run
 
-        Raises:
-            InputError: if a completion does not fit the model.
+    learning_rate: float | None = None
+    previous_validation_loss: float | None = None
+
+    def key_parts(self) -> list[Any]:
+        """Version, task, model, training, size, what the rung before left, the method's settings if it has any."""
+        parts = [TRAINING_VERSION, self.task.fingerprint, self.candidate.fingerprint, asdict(self.training_config)]
+        method = [spec] if self.examples and (spec := self.candidate.method.spec()) else []
+        return [*parts, self.examples, self.learning_rate, self.previous_validation_loss, *method]
+
+    def record(self, context: Context) -> Run:
+        """Load, train, measure."""
+        return fine_tune(self.encoded(context), self.examples, self.learning_rate, self.previous_validation_loss)
+
+    def next(self, run: Record, examples: int, estimate: Estimate) -> Self | None:
+        """The job of the next rung, which inherits learning rate and validation loss.
+
+        After a run that failed or diverged there is none: a candidate climbs on what it has reached. The first rung
+        has nothing to inherit.
+
+        Args:
+            run: what this job came to.
+            examples: of the next rung.
+            estimate: of the next job.
         """
-        if name not in self._encoded:
-            examples: tuple[Example, ...] | list[Example] = getattr(self.task, name)
-            if name == "train":
-                examples = self.task.subset(len(self.task.train), self.training_config.subset_seed)
-            elif name == "test":
-                examples = examples[: self.training_config.max_test_examples]
-            else:
-                examples = examples[: self.training_config.max_validation_examples]
-            self._tokenizer = self._tokenizer or load_tokenizer(self.candidate)
-            try:
-                self._encoded[name] = encode(
-                    examples,
-                    self._tokenizer,
-                    encoder_decoder=self.candidate.encoder_decoder,
-                    max_length=min(self.training_config.max_length, context_length(self.candidate, self._tokenizer)),
-                    model_name=self.candidate.name,
-                )
-            except InputError as error:
-                raise InputError(f"{self.task.name}, {name} split: {error}") from error
-        return self._encoded[name]
-
-    def probe_examples(self, count: int) -> list[Encoded]:
-        """The first `count` training examples of the nested subsets.
-
-        Raises:
-            InputError: if the task has not got so many, or a completion does not fit the model.
-        """
-        if count > len(self.task.train):
-            raise InputError(
-                f"{count} probe examples asked for, and {self.task.name} has {len(self.task.train)} training "
-                "examples: ask for fewer"
-            )
-        return self.split("train")[:count]
-
-    def encode(self) -> None:
-        """Encode all splits, so that an example that does not fit is found before anything is trained.
-
-        Raises:
-            InputError: naming the split, the example and the model.
-        """
-        for name in ("test", "validation", "train"):
-            self.split(name)
-
-    def meter(self, model: PreTrainedModel) -> FlopMeter:
-        """A meter at 0 for the candidate's model, which is counted only once."""
-        self._meter = self._meter or FlopMeter(model)
-        return copy(self._meter)
+        if run.status != "done":
+            return None
+        assert isinstance(run, Run)
+        if self.examples == 0:
+            return replace(self, examples=examples, estimate=estimate)
+        return replace(
+            self,
+            examples=examples,
+            estimate=estimate,
+            learning_rate=run.learning_rate,
+            previous_validation_loss=run.validation,
+        )
 
 
 def fine_tune(
@@ -100,102 +85,70 @@ def fine_tune(
 ) -> Run:
     """Fine-tune the candidate on the first `examples` of the task and measure its test loss.
 
-    With 0 examples the model is measured as it came. Without a learning rate, those of the protocol are tried;
-    with one, a lower one is tried as well if the validation loss does not come below `previous_validation_loss`. The
-    one with the lowest validation loss is kept; every trial is charged.
+    With 0 examples the model is measured as it came. Without a learning rate, those of the training configuration are
+    tried; with one, a lower one is tried as well if the validation loss does not come below
+    `previous_validation_loss`. The one with the lowest validation loss is kept; every trial is charged.
 
     Args:
         encoded: the candidate and the task.
         examples: D.
-        learning_rate: its peak; None to choose among the protocol's.
+        learning_rate: its peak; None to choose.
         previous_validation_loss: validation loss of the rung before, nats a byte.
         keep: called with the model that was measured, which is not kept otherwise.
 
     Returns:
-        A run that is done or diverged; an encoded example that does not fit is the only bad input left here.
+        A run that is done or diverged.
 
     Raises:
         InputError: if the model cannot be loaded or an example does not fit it.
     """
+    import torch
+
+    from lensllm.candidates.load import load_model
+    from lensllm.tuning.learning_rate import Tuned, measure, tune
+
     started = time.perf_counter()
-    training_config = encoded.training_config
+    encoded.split("test")
     model = load_model(encoded.candidate)
     if torch.cuda.is_available():
         model.to("cuda")
     meter = encoded.meter(model)
     parameters = sum(p.numel() for p in model.parameters())
-    trials: list[LearningRateTrial] = []
-    error = ""
-    best: PreTrainedModel | None = model if examples == 0 else None
-    least = math.inf
-    rates = [learning_rate] if learning_rate is not None else training_config.learning_rates(parameters)
-    waiting = rates if examples else []
-    while waiting:
-        rate, *waiting = waiting
-        validation = math.inf
-        try:
-            tuned = _train(encoded, model if not trials else None, examples, rate, meter)
-            validation = measure(tuned, encoded, "validation", meter).nats_per_byte
-            if validation < least:
-                best, learning_rate, least = tuned, rate, validation
-        except Diverged as diverged:
-            error = str(diverged)
-        trials.append(LearningRateTrial(rate, validation))
-        if previous_validation_loss is not None and len(trials) == 1 and not validation < previous_validation_loss:
-            waiting = [rate * training_config.learning_rate_backoff]
-
+    if examples == 0:
+        tuned = Tuned(NoTuning().prepare(model))
+    else:
+        base, trials = encoded.candidate.method.base_learning_rate(parameters), encoded.training_config
+        rates = [base * part for part in trials.learning_rate_trials] if learning_rate is None else [learning_rate]
+        tuned = tune(encoded, model, examples, rates, previous_validation_loss, meter)
     before_test = meter.total
-    result = measure(best, encoded, "test", meter) if best is not None else None
-    diverged_test = result is not None and not math.isfinite(result.nats)
-    done = result is not None and not diverged_test
-    if best is not None and done:
-        keep(best)
-    return Run(
-        candidate=encoded.candidate.name,
+    result = measure(tuned.model, encoded, "test", meter) if tuned.model is not None else None
+    measured = result is not None and math.isfinite(result.nats)
+    if measured and tuned.model is not None:
+        keep(tuned.model)
+    return replace(
+        _run_of(encoded, tuned, result if measured else None),
         examples=examples,
-        status="done" if done else "diverged",
-        nats_per_token=result.nats_per_token if result and done else math.nan,
-        nats_per_byte=result.nats_per_byte if result and done else math.nan,
-        standard_error=result.standard_error if result and done else math.nan,
-        validation=least if math.isfinite(least) else math.nan,
-        learning_rate=learning_rate or 0.0,
-        trials=trials if len(trials) > 1 else [],
+        learning_rate=tuned.learning_rate or learning_rate or 0.0,
         flops=meter.total,
         test_flops=meter.total - before_test,
         seconds=time.perf_counter() - started,
         tokens=meter.tokens,
         parameters=parameters,
-        seed=training_config.seed,
-        subset_seed=training_config.subset_seed,
-        error="" if done else error or "the test loss is not finite",
     )
 
 
-def _train(
-    encoded: EncodedTask, model: PreTrainedModel | None, examples: int, rate: float, meter: FlopMeter
-) -> PreTrainedModel:
-    """The tuned model; with less at once, and the same steps, where memory does not suffice."""
-    batch = encoded.training_config.per_device_train_batch_size
-    for micro_batch in [size for size in range(batch, 0, -1) if batch % size == 0]:
-        trainer = CompletionTrainer(
-            model or load_model(encoded.candidate),
-            encoded.split("train")[:examples],
-            encoded.training_config,
-            rate,
-            meter,
-            micro_batch,
-        )
-        try:
-            trainer.train()
-            return trainer.model
-        except torch.OutOfMemoryError:
-            model = None
-            if micro_batch == 1:
-                raise
-    raise AssertionError("every batch has the divisor 1")
-
-
-def measure(model: PreTrainedModel, encoded: EncodedTask, split: str, meter: FlopMeter) -> Evaluation:
-    """Loss of the model over a split, charged to the meter."""
-    with torch.inference_mode():
-        return evaluate(model, encoded.split(split), observe=lambda batch: meter.charge(batch, training=False))
+def _run_of(encoded: EncodedTask, tuned: Tuned, result: Evaluation | None) -> Run:
+    """The record but for what it took."""
+    config = encoded.training_config
+    names = ("nats_per_token", "nats_per_byte", "standard_error")
+    return Run(
+        candidate=encoded.candidate.name,
+        examples=0,
+        status="done" if result else "diverged",
+        validation=tuned.validation if math.isfinite(tuned.validation) else math.nan,
+        trials=tuned.trials if len(tuned.trials) > 1 else [],
+        seed=config.seed,
+        subset_seed=config.subset_seed,
+        error="" if result else tuned.error or "the test loss is not finite",
+        **({name: getattr(result, name) for name in names} if result else {}),
+    )

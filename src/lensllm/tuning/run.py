@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-Status = Literal["done", "failed", "diverged"]
+from lensllm.records import Record
 
 
 @dataclass(frozen=True)
@@ -17,13 +16,11 @@ class LearningRateTrial:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Record):
     """One candidate fine-tuned on one number of examples.
 
     Attributes:
-        candidate: its name.
         examples: number of training examples D; 0 is the model as it came.
-        status: done, diverged (the loss became infinite or not a number) or failed (with `error`).
         nats_per_token: test loss a completion token.
         nats_per_byte: test loss a byte of completion text; what candidates are ranked by.
         standard_error: of `nats_per_byte` over test examples.
@@ -32,28 +29,26 @@ class Run:
         trials: the learning rates tried, where there was more than one.
         flops: floating-point operations of everything the run did: trials, training, evaluations.
         test_flops: the part of `flops` that measured the test loss.
-        seconds: wall-clock time of the same.
         tokens: tokens read in training; as in `flops`, every trial and every start that ran out of memory is in.
         parameters: of the model.
         seed: order of the training examples.
         subset_seed: the permutation that chose them.
-        error: why the run failed or diverged.
     """
 
-    candidate: str
-    examples: int
-    status: Status
+    kind = "run"
+
     nats_per_token: float = float("nan")
     nats_per_byte: float = float("nan")
     standard_error: float = float("nan")
     validation: float = float("nan")
     learning_rate: float = 0.0
     trials: list[LearningRateTrial] = field(default_factory=list)
-    flops: float = 0.0
     test_flops: float = 0.0
-    seconds: float = 0.0
     tokens: int = 0
     parameters: int = 0
     seed: int = 0
     subset_seed: int = 0
-    error: str = ""
+
+    def features(self) -> dict[str, float]:
+        """`size`: the number of parameters."""
+        return {"size": float(self.parameters)}

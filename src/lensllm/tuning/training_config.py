@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 
@@ -16,7 +15,7 @@ class TrainingConfig:
     Attributes:
         num_train_epochs: passes over the subset.
         per_device_train_batch_size: examples a step.
-        learning_rate_trials: the learning rates tried at the first rung, as multiples of `base_learning_rate`;
+        learning_rate_trials: the learning rates tried at the first rung, as multiples of `Method.base_learning_rate`;
             the one with the lowest validation loss is kept.
         learning_rate_backoff: a larger rung whose validation loss is not below the rung's before is trained once more
             at this multiple of its learning rate, and the better of the two is kept from there on.
@@ -40,11 +39,3 @@ class TrainingConfig:
     max_length: int = 1024
     seed: int = 0
     subset_seed: int = 0
-
-    def base_learning_rate(self, parameters: int) -> float:
-        """1.5 / sqrt(parameters): 3e-3 at 0.25 M, 1.3e-4 at 135 M, 1.8e-5 at 7 B."""
-        return 1.5 / math.sqrt(parameters)
-
-    def learning_rates(self, parameters: int) -> list[float]:
-        """The learning rates tried at the first rung for a model of this size."""
-        return [self.base_learning_rate(parameters) * trial for trial in self.learning_rate_trials]

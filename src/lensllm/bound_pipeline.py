@@ -1,0 +1,128 @@
+"""The bound on the test loss of one candidate's fine-tuned models."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lensllm.candidates import Candidate, find_candidate
+from lensllm.errors import InputError, NothingMeasured
+from lensllm.execution import InProcess
+from lensllm.search.callbacks import Callback
+from lensllm.search.driver import drive
+from lensllm.search.ladder import Ladder
+from lensllm.store import Store
+from lensllm.tasks import Task, read_task
+from lensllm.theory.bound import LEAST_RUNGS, Bound, Decay, Per, fit_decay, save_bounds
+from lensllm.theory.bound_job import BoundOf, BoundTerms
+from lensllm.tuning.quiet import quiet
+from lensllm.tuning.training_config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class BoundReport:
+    """The bounds of one candidate on one task.
+
+    Attributes:
+        task: its name.
+        candidate: its name.
+        bounds: one a number of training examples, ascending.
+        decay: how they fall with the data; None with fewer than three.
+    """
+
+    task: str
+    candidate: str
+    bounds: list[Bound]
+    decay: Decay | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All terms in types that JSON knows."""
+        decay = vars(self.decay) if self.decay else None
+        return {"task": self.task, "bounds": [bound.to_dict() for bound in self.bounds], "decay": decay}
+
+
+def bound(
+    model: str,
+    task: str | Path,
+    *,
+    sizes: Sequence[int] = (),
+    tuned: str | Path | None = None,
+    clip: float | None = None,
+    per: Per = "block",
+    output_dir: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> BoundReport:
+    """Bound the test loss of fine-tuned models by their curvature (`lensllm.theory.bound` has the formula).
+
+    Args:
+        model: the pre-trained model: a folder, zoo name or hub id.
+        task: a shipped task's name, a file of examples or a folder of splits.
+        sizes: numbers of examples to fine-tune on, as `select` does; with `tuned`, how many that was tuned on (all of
+            the training examples if not given).
+        tuned: a folder of fine-tuned weights; without it, models are fine-tuned here.
+        clip: C, losses above it count as C; without it C is the largest loss seen.
+        per: what a layer is, a transformer block or a weight matrix.
+        output_dir: a selection's folder: its next report shows the bound, and what was computed is kept there.
+        callbacks: hear of every run.
+
+    Raises:
+        InputError: for a model, task or size that cannot be used, or weights that do not belong to the model.
+
+    >>> import lensllm
+    >>> report = lensllm.bound("gpt2-0.2m-random", "define", sizes=[50])  # doctest: +SKIP
+    >>> report.bounds[0].value > report.bounds[0].test_loss  # doctest: +SKIP
+    True
+    """
+    candidate, data = find_candidate(model), read_task(task)
+    if tuned is not None:
+        bounds = [_of_weights(str(tuned), candidate, data, sizes, clip, per)]
+    elif not sizes:
+        raise InputError("give --sizes, the numbers of examples to fine-tune on, or a folder of fine-tuned weights")
+    else:
+        jobs = [BoundOf(candidate, data, TrainingConfig(), min(sizes), clip=clip, per=per)]
+        bounds = _of_ladder(Ladder(jobs, sizes), output_dir, callbacks)
+        if not bounds:
+            raise InputError(f"every run of {candidate.name} diverged: there is nothing to bound")
+    if output_dir is not None:
+        save_bounds(output_dir, data.name, bounds)
+    decay = fit_decay(bounds) if len(bounds) >= LEAST_RUNGS else None
+    return BoundReport(data.name, candidate.name, bounds, decay)
+
+
+def _of_ladder(ladder: Ladder, output_dir: str | Path | None, callbacks: Sequence[Callback]) -> list[Bound]:
+    with ExitStack() as stack:
+        folder = output_dir or stack.enter_context(tempfile.TemporaryDirectory())
+        store = Store(folder)
+        stack.callback(store.close)
+        try:
+            records = [record for _, record in drive(ladder, InProcess(), store, callbacks)]
+        except NothingMeasured as error:
+            raise InputError(next(iter(error.reasons.values()))) from error
+    for record in records:
+        if record.status == "failed":
+            raise InputError(record.error)
+    return [record.bound for record in records if isinstance(record, BoundTerms) and record.bound is not None]
+
+
+def _of_weights(
+    tuned: str, candidate: Candidate, task: Task, sizes: Sequence[int], clip: float | None, per: Per
+) -> Bound:
+    from lensllm.candidates.load import load_model
+    from lensllm.theory.bound import bound as bound_of
+    from lensllm.tuning.encoded_task import EncodedTask
+
+    if len(sizes) > 1:
+        raise InputError(f"{tuned} was fine-tuned on one number of examples, got --sizes {' '.join(map(str, sizes))}")
+    examples = sizes[0] if sizes else len(task.train)
+    if not 1 <= examples <= len(task.train):
+        raise InputError(f"size {examples} is outside 1 to {len(task.train)}, the task's training examples")
+    with quiet():
+        encoded = EncodedTask(candidate, task, TrainingConfig())
+        pretrained = {name: p.detach() for name, p in load_model(candidate).named_parameters()}
+        model = load_model(find_candidate(tuned), attn_implementation="eager")
+        train, test = encoded.train(examples), encoded.split("test")
+        return bound_of(candidate.name, pretrained, model, train, test, clip=clip, per=per)

@@ -1,0 +1,94 @@
+"""The neural tangent kernel of one candidate, before any training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lensllm.candidates import find_candidate
+from lensllm.curves import Curves
+from lensllm.errors import InputError
+from lensllm.probes.measure_job import Measure
+from lensllm.probes.record import EXAMPLES
+from lensllm.store import Store
+from lensllm.tasks import read_task
+from lensllm.tuning.quiet import quiet
+from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from lensllm.probes.measure import Measurement
+
+SHOWN = 5
+"""Candidates named where one is not among them."""
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """What the kernel of one candidate says of one task.
+
+    Attributes:
+        task: its name.
+        measurement: the probe, and the kernel with its spectrum and curve.
+        measured: examples -> loss after fine-tuning, nats a byte, where it is known.
+    """
+
+    task: str
+    measurement: Measurement
+    measured: dict[int, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The probe with the measured losses, in types that JSON knows."""
+        measured = {str(size): loss for size, loss in self.measured.items()}
+        return {"task": self.task, **self.measurement.probe.to_dict(), "measured": measured}
+
+
+def kernel(
+    model: str,
+    task: str | Path,
+    *,
+    probe: int = EXAMPLES,
+    curves: str | Path | None = None,
+    output_dir: str | Path | None = None,
+) -> KernelReport:
+    """Measure a model's neural tangent kernel on a few examples: its spectrum, and the loss it expects of training.
+
+    Args:
+        model: a folder, zoo name or hub id.
+        task: a shipped task's name, a file of examples or a folder of splits.
+        probe: number of training examples to probe with.
+        curves: measured losses of the model (CSV), nats a byte, to be shown beside.
+        output_dir: a selection's folder: keeps the probe, lends its measured losses.
+
+    Raises:
+        InputError: for a model, task or table that cannot be used.
+
+    >>> import lensllm
+    >>> report = lensllm.kernel("gpt2-0.2m-random", "define", probe=16)  # doctest: +SKIP
+    >>> report.measurement.probe.sizes  # doctest: +SKIP
+    [1, 2, 4, 8]
+    """
+    from lensllm.probes.measure import measure
+    from lensllm.tuning.encoded_task import EncodedTask
+
+    candidate, data, config = find_candidate(model), read_task(task), TrainingConfig()
+    known = _read(curves, candidate.name) if curves is not None else {}
+    with quiet():
+        made = measure(candidate, EncodedTask(candidate, data, config).train(probe))
+    if output_dir is not None:
+        store = Store(output_dir)
+        store.put(Measure(candidate, data, config, probe).key, data.name, made.probe)
+        runs = [run for name, run in store.records(Run) if name == data.name and run.candidate == candidate.name]
+        known |= {run.examples: run.nats_per_byte for run in runs if run.status == "done"}
+        store.close()
+    return KernelReport(data.name, made, known)
+
+
+def _read(path: str | Path, candidate: str) -> dict[int, float]:
+    table = Curves.read_csv(path)
+    if candidate not in table.candidates:
+        known = ", ".join(table.candidates[:SHOWN]) + (", ..." if len(table.candidates) > SHOWN else "")
+        raise InputError(f"{path} has no losses of {candidate}: its candidates are {known}")
+    row = table.of([candidate])
+    return {int(size): float(loss) for size, loss in zip(row.sizes, row.losses[0], strict=True) if loss == loss}

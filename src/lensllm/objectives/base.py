@@ -1,0 +1,28 @@
+"""What every objective is: a number read off a run, with its standard error and its unit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from lensllm.tuning.run import Run
+
+
+class Objective(ABC):
+    """A quantity that candidates are ranked by.
+
+    Attributes:
+        name: how it is called in tables.
+        unit: what it is measured in, in words.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+
+    @abstractmethod
+    def read(self, run: Run) -> tuple[float, float]:
+        """Its value in a run and the value's standard error over the test examples; NaN unless the run is done."""
+
+    @abstractmethod
+    def format(self, value: float) -> str:
+        """A value as people read it, with its unit."""

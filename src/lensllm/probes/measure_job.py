@@ -1,0 +1,35 @@
+"""The job of probing one candidate before any training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lensllm.probes.record import PROBE_VERSION, Probe
+from lensllm.tuning.candidate_job import CandidateJob
+
+if TYPE_CHECKING:
+    from lensllm.tuning.context import Context
+
+
+@dataclass(frozen=True)
+class Measure(CandidateJob):
+    """Probe a candidate on the first so many examples of the nested subsets."""
+
+    record_type = Probe
+
+    def key_parts(self) -> list[Any]:
+        """Version, task, model, subset, length and size; how runs are trained changes nothing."""
+        parts = ["probe", PROBE_VERSION, self.task.fingerprint, self.candidate.fingerprint]
+        return [*parts, self.training_config.subset_seed, self.training_config.max_length, self.examples]
+
+    @property
+    def label(self) -> str:
+        """Candidate and what is done with it."""
+        return f"{self.candidate.name}, probe of {self.examples:,} examples"
+
+    def record(self, context: Context) -> Probe:
+        """Load and probe."""
+        from lensllm.probes.measure import measure
+
+        return measure(self.candidate, self.encoded(context).train(self.examples)).probe

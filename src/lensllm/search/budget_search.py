@@ -1,0 +1,206 @@
+"""The search within a budget: a policy names the next runs after every result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lensllm.candidates import Candidate
+from lensllm.jobs import Job
+from lensllm.probes.measure_job import Measure
+from lensllm.probes.record import Probe
+from lensllm.records import Record
+from lensllm.search.base import Search
+from lensllm.search.cost import Budget, probe_examples, probe_flops, run_costs
+from lensllm.search.ladder import doublings, nothing_measured
+from lensllm.search.ledger import Ledger
+from lensllm.search.log import FILE_NAME, DecisionLog, Logged
+from lensllm.search.policy import Decision
+from lensllm.search.replay import ledger_of, policy_of
+from lensllm.store import Store
+from lensllm.tasks import Task
+from lensllm.tuning.candidate_job import CandidateJob
+from lensllm.tuning.fine_tune import FineTune
+from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
+
+
+class BudgetSearch(Search):
+    """Every candidate as it came, probed if asked for, then whatever the default policy names.
+
+    The policy decides whenever a run can be started and something is known that was not known before; what still runs
+    is part of what it decides from. Every decision is written to `decisions.json` with the results that it followed
+    from. A search that is begun again first takes the decisions that stand there.
+
+    Args:
+        candidates: to choose from.
+        task: to choose for.
+        training_config: of every run.
+        budget: what may be spent.
+        stop_p_best: probability of being best at which to stop.
+        stop_regret: expected log loss above the best's at which to stop.
+        kernel: probe every candidate before the first decision, paid from the budget.
+        folder: of the log.
+
+    Raises:
+        TooFewExamples: if the task is smaller than the smallest rung.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        task: Task,
+        training_config: TrainingConfig,
+        budget: Budget,
+        stop_p_best: float,
+        stop_regret: float,
+        *,
+        kernel: bool,
+        folder: Path,
+    ) -> None:
+        self._candidates = list(candidates)
+        self._task = task
+        self._training_config = training_config
+        self._kernel = kernel
+        self._folder = folder
+        self._log = DecisionLog([], doublings(len(task.train)), [], budget, stop_p_best, stop_regret)
+        self._ledger: Ledger | None = None
+        self._policy = policy_of(self._log)
+        self._first = [FineTune(candidate, task, training_config, 0) for candidate in self._candidates]
+        self._waiting: list[CandidateJob] = list(self._first)
+        self._begun: dict[str, CandidateJob] = {}
+        self._stage: dict[str, Record | None] = {job.key: None for job in self._first}
+        self._results: list[str] = []
+        self._last: dict[str, tuple[FineTune, Record]] = {}
+        self._news = True
+        self.decision = Decision()
+        self.expected = len(self._waiting)
+
+    @property
+    def stopped(self) -> str:  # type: ignore[override]
+        """Why nothing more is run."""
+        return self.decision.stopped if self.decision else ""
+
+    def ask(self, count: int) -> list[Job]:
+        """Jobs of the stage before the first decision, then those that the policy names.
+
+        Raises:
+            NothingMeasured: if no candidate could be measured as it came.
+            BudgetTooSmall: if the budget does not pay the first runs of all.
+        """
+        if not self._waiting and not self._stage and self._news:
+            self._take(Logged(self._results, self._pending, count, self._decide(count)))
+        asked, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._begun |= {job.key: job for job in asked}
+        return list(asked)
+
+    def tell(self, job: Job, record: Record) -> None:
+        """Charge the record; the first decision waits for every model as it came, and for their probes."""
+        key = job.key
+        self._begun.pop(key, None)
+        if isinstance(job, FineTune):
+            self._last[record.candidate] = job, record
+        if key in self._stage:
+            self._stage[key] = record
+            if all(self._stage.values()):
+                self._stage_ended()
+            return
+        assert self._ledger is not None
+        self._results.append(key)
+        self._ledger.add([record])
+        self._news = True
+
+    def replay(self, store: Store) -> list[tuple[Job, Record]]:
+        """Take the decisions of the log again, up to the first whose records the store has not, or that failed."""
+        if not (self._folder / FILE_NAME).is_file():
+            return []
+        log = DecisionLog.read(self._folder)
+        mine = self._log
+        same = (log.rungs, log.budget, log.stop_p_best, log.stop_regret, bool(log.probe_flops))
+        if same != (mine.rungs, mine.budget, mine.stop_p_best, mine.stop_regret, self._kernel):
+            return []
+        first = {job.key for job in self._first}
+        known = set(log.candidates) <= {candidate.name for candidate in self._candidates}
+        if not (known and log.decisions and first <= set(log.decisions[0].results)):
+            return []
+        told: list[tuple[Job, Record]] = []
+        for logged in log.decisions:
+            found = self._found(logged.results, store)
+            told += found
+            if len(found) < len(logged.results):
+                return told
+            self._take(logged)
+        return told
+
+    def _found(self, keys: Sequence[str], store: Store) -> list[tuple[Job, Record]]:
+        """Tell what the store has of these, in order, and take it off what waits."""
+        told: list[tuple[Job, Record]] = []
+        for key in keys:
+            job = next((job for job in self._waiting if job.key == key), None)
+            record = store.find(key, job.record_type) if job is not None else None
+            if job is None or record is None or not record.final:
+                break
+            record = replace(record, candidate=job.candidate.name)
+            self._waiting.remove(job)
+            self.tell(job, record)
+            told.append((job, record))
+        return told
+
+    def _stage_ended(self) -> None:
+        records = [record for record in self._stage.values() if record is not None]
+        self._results += list(self._stage)
+        self._stage = {}
+        opening = self._ledger is None
+        if self._ledger is None:
+            self._ledger = self._opened([record for record in records if isinstance(record, Run)])
+        self._ledger.add(records)
+        self._ledger.check_budget()
+        if opening and self._kernel:
+            self._waiting = [self._probe(c) for c in self._candidates if c.name in self._log.candidates]
+            self._stage = {job.key: None for job in self._waiting}
+            self.expected += len(self._waiting)
+
+    def _opened(self, runs: list[Run]) -> Ledger:
+        usable = {run.candidate: run for run in runs if run.status == "done"}
+        if not usable:
+            raise nothing_measured([run.candidate for run in runs], {run.candidate: run.error for run in runs})
+        log, task, config = self._log, self._task, self._training_config
+        log.candidates = list(usable)
+        log.flops = run_costs(list(usable.values()), log.rungs, task, config).tolist()
+        if self._kernel:
+            vocabularies = {candidate.name: candidate.vocabulary for candidate in self._candidates}
+            log.probe_flops = [probe_flops(run, vocabularies[name], task, config) for name, run in usable.items()]
+        return ledger_of(log)
+
+    def _probe(self, candidate: Candidate) -> Measure:
+        assert self._ledger is not None
+        examples = probe_examples(self._task)
+        estimate = self._ledger.estimate(Probe, candidate.name, examples)
+        return Measure(candidate, self._task, self._training_config, examples, estimate)
+
+    def _decide(self, count: int) -> Decision:
+        assert self._ledger is not None
+        return self._policy.decide(self._ledger.state(self._pending), count)
+
+    @property
+    def _pending(self) -> list[str]:
+        return sorted(job.candidate.name for job in self._begun.values() if isinstance(job, FineTune))
+
+    def _take(self, logged: Logged) -> None:
+        """Write a decision down and make its jobs wait to be asked for."""
+        decision = logged.decision
+        self._log.decisions.append(logged)
+        self._log.write(self._folder)
+        self._results, self._news = [], len(decision.runs) == logged.count
+        self.decision = decision
+        self._waiting += [self._next(name) for name in decision.runs]
+        self.expected += len(decision.runs)
+
+    def _next(self, name: str) -> FineTune:
+        assert self._ledger is not None
+        job, record = self._last[name]
+        larger = next(size for size in self._log.rungs if size > job.examples)
+        following = job.next(record, larger, self._ledger.estimate(Run, name, larger))
+        assert following is not None, "a policy names no candidate that failed"
+        return following

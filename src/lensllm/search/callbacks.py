@@ -1,0 +1,38 @@
+"""Who watches a search: progress bars, pages and trackers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lensllm.jobs import Job
+from lensllm.records import Record
+from lensllm.search.policy import Decision
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Attributes:
+        done: jobs that ended.
+        expected: jobs known of so far, those included.
+    """
+
+    done: int
+    expected: int
+
+
+class Callback:
+    """Called by the driver, in its own thread; every method may be left as it is (names as in transformers)."""
+
+    def on_run_begin(self, job: Job, progress: Progress) -> None:
+        """A job was given to the executor."""
+
+    def on_run_end(self, job: Job, record: Record, progress: Progress) -> None:
+        """A job ended, or its record was found in the store."""
+
+    def on_decision(self, decision: Decision) -> None:
+        """The search decided."""
+
+    def on_end(self, progress: Progress) -> None:
+        """Nothing is left to do."""

@@ -1,0 +1,110 @@
+"""The decisions of a search, with everything that they follow from but the losses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lensllm.errors import InputError
+from lensllm.search.cost import Budget
+from lensllm.search.policy import Decision
+
+FILE_NAME = "decisions.json"
+VERSION = 3
+"""1: rounds of runs. 2: the first round may hold probes, which are then charged and forecast with. 3: a decision after
+every result, taken beside what still ran."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One decision and what it was taken from.
+
+    Attributes:
+        results: keys of the records that came in since the decision before, in the order they did.
+        pending: candidates with a run that had not ended.
+        count: how many runs could be started.
+        decision: what was decided.
+    """
+
+    results: list[str]
+    pending: list[str]
+    count: int
+    decision: Decision
+
+
+@dataclass
+class DecisionLog:
+    """What `decisions.json` holds.
+
+    Attributes:
+        candidates: those that could be measured as they came.
+        rungs: sizes of the ladder.
+        flops: forecast FLOPs of every run, a row a candidate.
+        budget: of the search.
+        stop_p_best: probability of being best that ends it.
+        stop_regret: expected regret that ends it.
+        probe_flops: forecast FLOPs of each candidate's probe; empty if none was made.
+        decisions: in order; the results of the first are the models as they came, and their probes.
+    """
+
+    candidates: list[str]
+    rungs: list[int]
+    flops: list[list[float]]
+    budget: Budget
+    stop_p_best: float
+    stop_regret: float
+    probe_flops: list[float] = field(default_factory=list)
+    decisions: list[Logged] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        """Write `decisions.json` whole or not at all."""
+        rows = [{**vars(logged), "decision": _plain(logged.decision)} for logged in self.decisions]
+        part = folder / f"{FILE_NAME}.part"
+        part.write_text(json.dumps({"version": VERSION, **asdict(self), "decisions": rows}, indent=1) + "\n")
+        part.replace(folder / FILE_NAME)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> DecisionLog:
+        """The log of an output folder, one of rounds (before version 3) included.
+
+        Raises:
+            InputError: if there is none or it is damaged.
+        """
+        path = Path(folder) / FILE_NAME
+        if not path.is_file():
+            raise InputError(f"{folder} holds no decisions: give the output folder of a selection made within a budget")
+        try:
+            fields = json.loads(path.read_text())
+            if (version := fields.pop("version")) > VERSION:
+                raise InputError(f"{path} was written by a newer version of lensllm (record {version}): update lensllm")
+            decisions = _of_rounds(fields) if version < 3 else [_logged(row) for row in fields.pop("decisions")]
+            return cls(**{**fields, "budget": Budget(**fields["budget"])}, decisions=decisions)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} is damaged ({error}): run the selection again to write it anew") from error
+
+
+def _of_rounds(fields: dict[str, Any]) -> list[Logged]:
+    """A round's decision was taken once all of its runs had ended."""
+    count = fields.pop("count")
+    return [Logged(r["keys"], [], count, _decision(r["decision"])) for r in fields.pop("rounds")]
+
+
+def _logged(row: Mapping[str, Any]) -> Logged:
+    return Logged(list(row["results"]), list(row["pending"]), row["count"], _decision(row["decision"]))
+
+
+def _plain(decision: Decision) -> dict[str, Any]:
+    """With null for what JSON does not know."""
+    return json.loads(json.dumps(asdict(decision)), parse_constant=lambda _: None)
+
+
+def _decision(fields: Mapping[str, Any]) -> Decision:
+    known = {name: value for name, value in fields.items() if value is not None}
+    for name in ("runs", "dropped"):
+        known[name] = tuple(known[name])
+    return Decision(**known)

@@ -1,0 +1,71 @@
+"""What the jobs on one candidate have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lensllm.candidates import Candidate
+from lensllm.jobs import UNKNOWN, Estimate, Job
+from lensllm.records import Record
+from lensllm.tasks import Task
+from lensllm.tuning.quiet import quiet
+from lensllm.tuning.training_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from lensllm.tuning.context import Context
+    from lensllm.tuning.encoded_task import EncodedTask
+
+
+@dataclass(frozen=True)
+class CandidateJob(Job):
+    """Something measured on one candidate with some examples of a task.
+
+    Attributes:
+        candidate: what is measured.
+        task: where the examples come from.
+        training_config: how runs are trained and measured.
+        examples: how many.
+        estimate: what it is expected to take; no part of what it is.
+    """
+
+    candidate: Candidate
+    task: Task
+    training_config: TrainingConfig
+    examples: int
+    estimate: Estimate = UNKNOWN
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of `key_parts` as JSON."""
+        return hashlib.sha256(json.dumps(self.key_parts()).encode()).hexdigest()
+
+    @abstractmethod
+    def key_parts(self) -> list[Any]:
+        """Everything that changes the result, in types that JSON knows."""
+
+    def run(self, context: Context) -> Record:
+        """Measure, with transformers kept quiet."""
+        with quiet():
+            return self.record(context)
+
+    @abstractmethod
+    def record(self, context: Context) -> Record:
+        """Measure."""
+
+    @property
+    def label(self) -> str:
+        """Candidate and number of examples."""
+        return f"{self.candidate.name} on {self.examples:,} examples"
+
+    def failed(self, error: str) -> Record:
+        """A failed record with the error and nothing else."""
+        return self.record_type(self.candidate.name, self.examples, "failed", error=error)
+
+    def encoded(self, context: Context) -> EncodedTask:
+        """The task as the candidate reads it."""
+        return context.encoded(self.candidate, self.task, self.training_config)

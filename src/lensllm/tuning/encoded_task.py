@@ -1,0 +1,89 @@
+"""A task as one candidate reads it: token ids, made when they are needed and kept for the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from lensllm.candidates import Candidate
+from lensllm.candidates.load import context_length, load_tokenizer
+from lensllm.errors import InputError, TooFewExamples
+from lensllm.tasks import Example, Task
+from lensllm.tasks.encode import Encoded, encode
+from lensllm.tuning.flops import FlopMeter
+from lensllm.tuning.training_config import TrainingConfig
+
+
+class EncodedTask:
+    """A candidate beside a task: every example is tokenised once, and not before a run asks for it.
+
+    Args:
+        candidate: whose tokenizer and context length are used.
+        task: the examples.
+        training_config: says how many test and validation examples count, and the order of the nested subsets.
+    """
+
+    def __init__(self, candidate: Candidate, task: Task, training_config: TrainingConfig) -> None:
+        self.candidate = candidate
+        self.task = task
+        self.training_config = training_config
+        self._encoded: dict[str, list[Encoded]] = {}
+        self._train: list[Encoded] = []
+        self._tokenizer: Any = None
+        self._meter: FlopMeter | None = None
+
+    def split(self, name: str) -> list[Encoded]:
+        """The encoded examples of a split; `train` is in the order of the nested subsets.
+
+        Raises:
+            InputError: if a completion does not fit the model.
+        """
+        if name == "train":
+            return self.train(len(self.task.train))
+        if name not in self._encoded:
+            most = {"test": self.training_config.max_test_examples}.get(
+                name, self.training_config.max_validation_examples
+            )
+            self._encoded[name] = self._encode(getattr(self.task, name)[:most], name)
+        return self._encoded[name]
+
+    def train(self, count: int) -> list[Encoded]:
+        """The first `count` training examples of the nested subsets.
+
+        Raises:
+            TooFewExamples: if the task has not got so many.
+            InputError: if a completion does not fit the model.
+        """
+        available = len(self.task.train)
+        if count > available:
+            raise TooFewExamples(
+                f"{count} examples asked for, and {self.task.name} has {available} training examples: ask for fewer",
+                count,
+                available,
+            )
+        known = len(self._train)
+        if count > known:
+            subset = self.task.subset(count, self.training_config.subset_seed)
+            self._train += self._encode(subset[known:], "train")
+        return self._train[:count]
+
+    def meter(self, model: PreTrainedModel) -> FlopMeter:
+        """A meter at 0 for the candidate's model, which is counted only once."""
+        self._meter = self._meter or FlopMeter(model)
+        return copy(self._meter)
+
+    def _encode(self, examples: Sequence[Example], split: str) -> list[Encoded]:
+        self._tokenizer = self._tokenizer or load_tokenizer(self.candidate)
+        try:
+            return encode(
+                examples,
+                self._tokenizer,
+                encoder_decoder=self.candidate.encoder_decoder,
+                max_length=min(self.training_config.max_length, context_length(self.candidate, self._tokenizer)),
+                model_name=self.candidate.name,
+            )
+        except InputError as error:
+            raise InputError(f"{self.task.name}, {split} split: {error}") from error
