@@ -46,10 +46,10 @@ class Errors(ABC):
     sd: Floats
 
     @abstractmethod
-    def own(self, rows: Rows, at: Rows) -> Floats:
+    def own(self, rows: Rows, at: Rows, draws: int | None = None) -> Floats:
         """Each candidate's own log errors, shape (draws, len(at), len(rows)), for positions of candidates and sizes.
 
-        The same number for a draw, size and candidate, whatever else is asked for with them.
+        The first `draws` of them, or all. The same number for a draw, size and candidate, whatever else is asked for.
         """
 
     @abstractmethod
@@ -66,9 +66,9 @@ class DrawnErrors(Errors):
         middle = np.median(own, axis=0)
         self.sd = np.nan_to_num(MEDIAN_TO_SD * np.median(np.abs(own - middle), axis=0))
 
-    def own(self, rows: Rows, at: Rows) -> Floats:
+    def own(self, rows: Rows, at: Rows, draws: int | None = None) -> Floats:
         """As drawn."""
-        return self._own[:, at][:, :, rows]
+        return self._own[:draws, at][:, :, rows]
 
     def common(self, rows: Rows, at: Rows) -> Floats:
         """None."""
@@ -291,7 +291,7 @@ class Forecast:
             return told
         sizes, of = np.arange(t + 1), self.rows[rows[known]]
         sd = self.errors.sd[:, of][sizes]
-        drawn = self.errors.own(of, sizes)[:LEARN_DRAWS]
+        drawn = self.errors.own(of, sizes, LEARN_DRAWS)
         root = np.linalg.cholesky(_correlations(drawn, sd))
         share = np.cumsum(root[:, t] ** 2, axis=1).T
         variance = np.where(np.isfinite(self.means[t, rows[known]]), sd[t] ** 2, 0.0)
@@ -360,7 +360,7 @@ def _correlations(drawn: Floats, sd: Floats) -> Floats:
     count = np.maximum(errs.sum(axis=1), 1)[:, None]
     found = np.broadcast_to(np.eye(sd.shape[0]), (len(z), sd.shape[0], sd.shape[0]))
     for _ in range(REFINEMENTS):
-        length = np.sqrt((z * np.linalg.solve(found, z)).sum(axis=1) / count)
+        length = np.sqrt((z * (np.linalg.inv(found) @ z)).sum(axis=1) / count)
         near = z * np.minimum(1.0, FURTHEST_OUT / np.maximum(length, 1e-300))[:, None]
         found = near @ near.swapaxes(1, 2)
         size = np.sqrt(np.einsum("kss->ks", found))

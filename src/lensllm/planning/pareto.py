@@ -35,7 +35,7 @@ class Offer:
     Attributes:
         candidate: its name.
         loss: forecast at the data at hand.
-        cost: of the candidate; a model used as it came has no training.
+        cost: of the candidate; a model used as it is has no training.
         front: the costs (of `training_flops`, `parameters`, `flops_per_byte`) for which nothing is both no dearer and
             no worse: the Pareto fronts that it is on.
         method: how it is tuned: "full", or "none" for a model that is used as it is.

@@ -119,7 +119,8 @@ class ExpectedRegret(Policy):
         if selector is None:
             made = default_selector(curves)
             selector = self._defaults.setdefault(made.name, made)
-        ahead = state.rungs[state.rungs_done[measured].min() :]
+        done = np.unique(state.rungs_done[measured])
+        ahead = state.rungs[np.unique((done + np.arange(LOOK_AHEAD)[:, None]).clip(max=state.rungs.size - 1))]
         return with_zero_shot(selector.forecast(curves, float(state.rungs[-1]), ahead), curves)
 
     def _first_rungs(self, state: State, count: int) -> tuple[str, ...]:

@@ -119,30 +119,33 @@ class GrowingErrors(Errors):
         grown = self._ahead[np.ix_(at, rows)] ** self._common_exponent
         return np.asarray((self._common_scale * self._common_z)[:, None, None] * grown)
 
-    def own(self, rows: Rows, at: Rows) -> Floats:
+    def own(self, rows: Rows, at: Rows, draws: int | None = None) -> Floats:
         """Path times scale, and the errors of reading and slope."""
+        count = min(draws or self.draws, self.draws)
         if not len(rows):
-            return np.zeros((self.draws, len(at), 0))
-        normals = np.stack([_target_normals(self._seed, self._names[k], self.draws) for k in rows], axis=-1)
+            return np.zeros((count, len(at), 0))
+        every = [_target_normals(self._seed, self._names[k], self.draws)[:, :count] for k in rows]
+        normals = np.stack(every, axis=-1)
         if len(at) == 1 and at[0] == self._target:
             path = (normals[0] * self._ahead[self._target, rows] ** self._hurst)[:, None]
         else:
             path = self._paths(rows, normals[0])[:, at]
-        return np.asarray(self._scale[:, None, None] * path + self._still(rows)[at] * normals[1][:, None])
+        return np.asarray(self._scale[:count, None, None] * path + self._still(rows)[at] * normals[1][:, None])
 
     def _paths(self, rows: Rows, at_target: Floats) -> Floats:
         """X at every size given the normals at the target (draws, len(rows)), shape (draws, S, len(rows))."""
-        paths = np.zeros((self.draws, len(self._ahead), len(rows)))
+        draws = len(at_target)
+        paths = np.zeros((draws, len(self._ahead), len(rows)))
         groups, of = np.unique(self._ahead[:, rows], axis=1, return_inverse=True)
         for group, ahead in enumerate(groups.T):
             mine = np.flatnonzero(of.ravel() == group)
             sizes = np.flatnonzero(ahead > 0)
             first = sizes == self._target
             order = np.concatenate([sizes[first], sizes[~first]])
-            normals = np.empty((self.draws, order.size, mine.size))
+            normals = np.empty((draws, order.size, mine.size))
             for column, k in enumerate(rows[mine]):
                 rest = stream(self._seed, PATH_STREAM, self._names[k])
-                normals[:, int(first.any()) :, column] = rest.standard_normal((self.draws, int((~first).sum())))
+                normals[:, int(first.any()) :, column] = rest.standard_normal((draws, int((~first).sum())))
             if first.any():
                 normals[:, 0] = at_target[:, mine]
             if order.size:

@@ -41,7 +41,7 @@ from lensllm.tuning.loss import token_nats
 DELTA = 0.01
 CURVATURE_EXAMPLES = 8
 LEVEL = 0.9
-LEAST_RUNGS = 3
+DECAY_SIZES = 3
 BATCH = 32
 FILE_NAME = "bound.json"
 
@@ -334,9 +334,9 @@ def fit_decay(bounds: Sequence[Bound]) -> Decay:
     """
     n = np.array([b.examples for b in bounds], dtype=float)
     h = np.array([b.sum_h for b in bounds])
-    if len(np.unique(n)) < LEAST_RUNGS or not (h > 0).all():
+    if len(np.unique(n)) < DECAY_SIZES or not (h > 0).all():
         raise InputError(
-            f"the decay of h (6) is fitted to {LEAST_RUNGS} or more sizes with h above 0: got {len(np.unique(n))} sizes"
+            f"the decay of h (6) is fitted to {DECAY_SIZES} or more sizes with h above 0: got {len(np.unique(n))} sizes"
         )
     line = stats.linregress(np.log(n), np.log(h))
     half = float(line.stderr) * float(stats.t.ppf((1 + LEVEL) / 2, len(n) - 2))
@@ -411,4 +411,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def decays(bounds: Mapping[str, Sequence[Bound]]) -> dict[str, Decay]:
     """(6) and (7) of every candidate that has three sizes or more."""
-    return {name: fit_decay(rows) for name, rows in bounds.items() if len(rows) >= LEAST_RUNGS}
+    return {name: fit_decay(rows) for name, rows in bounds.items() if len(rows) >= DECAY_SIZES}
