@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,8 +24,12 @@ from lensllm.search.workers import ProbeJob, Setting, run_all, run_jobs, run_pro
 from lensllm.selection import Selection, rank
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.tasks import Task, read_task
+from lensllm.text import visible
+from lensllm.tuning.fit import fit_all
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[Run, int, int], None]
 """Called after every run with the run, the number of runs done and the number known of."""
@@ -56,9 +61,19 @@ def select(
 def run_selection(config: SelectConfig, progress: Progress | None = None) -> Selection:
     """`select` with all its settings in one object."""
     task = read_task(
-        config.task, eval_file=config.eval_file or None, eval_fraction=config.eval_fraction, seed=config.subset_seed
+        config.task,
+        eval_file=config.eval_file or None,
+        eval_fraction=config.eval_fraction,
+        seed=config.subset_seed,
+        prompt_column=config.prompt_column,
+        completion_column=config.completion_column,
+        text_column=config.text_column,
+        deduplicate=config.deduplicate,
     )
     candidates = find_candidates(config.models)
+    task = fit_all(task, candidates, config.training_config())
+    for note in task.notes:
+        logger.warning("%s", visible(note))
     setting = Setting(task, config.training_config(), Path(config.output_dir))
     workers = min(config.workers or _default_workers(), len(candidates))
     search = _search(candidates, setting, config, workers)
@@ -141,6 +156,7 @@ def _conclude(made: list[Run | Probe], search: Ladder | Search, setting: Setting
             run.candidate: _cost(run, task, setting.training_config) for run in zero_shots if run.candidate in tuned
         },
         phases=phases(curves),
+        notes=task.notes,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from lensllm.cli import bench, bound, dynamics, forecast, kernel, plan, replay, runs, select, zoo
+from lensllm.cli.common import say
 from lensllm.errors import InputError
 
 app = typer.Typer(
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="lensllm")
     except InputError as error:
-        print(f"lensllm: {error}", file=sys.stderr)
+        say(f"lensllm: {error}", error=True)
         sys.exit(2)
     except KeyboardInterrupt:
         print("lensllm: interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)

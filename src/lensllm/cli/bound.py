@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
+from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
 from lensllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def bound(
     from lensllm.theory.bound import bounds_of_ladder, fit_decay, save_bounds
     from lensllm.tuning.training_config import TrainingConfig
 
+    to_write(html)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     candidate, data = find_candidate(model), read_task(task)
@@ -73,6 +74,7 @@ def bound(
         record = {"task": data.name, "bounds": [b.to_dict() for b in bounds], "decay": vars(decay) if decay else None}
         print(json.dumps(finite(record), indent=2))
         return
+    say_notes(data.notes)
     _show(candidate.name, data.name, bounds, decay)
 
 
@@ -98,11 +100,11 @@ def _of_weights(tuned: Path, candidate: Any, data: Any, sizes: list[int] | None,
 def _told(run: Any, found: Bound | None) -> None:
     if sys.stderr.isatty():
         said = f"bound {found.value:.3f}, test loss {found.test_loss:.3f}" if found else run.error
-        print(f"{run.candidate} on {run.examples:,}: {said}", file=sys.stderr)
+        say(f"{run.candidate} on {run.examples:,}: {said}", error=True)
 
 
 def _show(name: str, task: str, bounds: list[Bound], decay: Decay | None) -> None:
-    print(f"{name} on {task}: mean loss of an example in nats a byte, bounded with probability 0.99")
+    say(f"{name} on {task}: mean loss of an example in nats a byte, bounded with probability 0.99")
     table = empty_table(
         "examples", "bound", "test", "train", "curvature", "by (5)", "C3 n^-b3", "confidence", "eps", "C", "test-train"
     )
@@ -126,7 +128,7 @@ def _show(name: str, task: str, bounds: list[Bound], decay: Decay | None) -> Non
         if high < 0:
             print("h grows with the data here: the displacement grows faster than the curvature falls, so beta2 < 0.")
     held = sum(b.value >= b.test_loss for b in bounds)
-    print(f"The bound is above the test loss in {held} of {len(bounds)} runs.")
+    say(f"The bound is above the test loss in {held} of {len(bounds)} runs.")
     largest = "given, losses above it count as C" if bounds[0].clipped else "the largest loss seen"
     print(LEFT_OUT.format(sample=bounds[0].sample, largest=largest))
 

@@ -1,10 +1,13 @@
-"""What the commands share: tables, JSON, progress."""
+"""What the commands share: tables and text that are printed as they are, JSON, progress, files to write."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,43 +15,89 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from lensllm.errors import InputError
+from lensllm.text import visible
+
 if TYPE_CHECKING:
     from lensllm.tuning.run import Run
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+class PlainTable(Table):
+    """A table whose cells are text: brackets are no markup, and what cannot be seen is written as an escape."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row of texts."""
+        super().add_row(*(cell if cell is None else visible(cell) for cell in cells), **options)
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """Print text, which may hold names from outside, as one line; on stderr if it is an error."""
+    print(visible(text), file=sys.stderr if error else sys.stdout)
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Print notes on the data, a line each."""
+    for note in notes:
+        say(f"note: {note}")
+
+
+def to_write(*paths: Path | None) -> None:
+    """Check files that are to be written, before anything is computed.
+
+    Raises:
+        InputError: if the folder of one is missing, or it is a folder itself.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+        if path.is_dir():
+            raise InputError(f"{path} cannot be written: it is a folder")
+
+
+def to_be_finite(name: str, value: float | None) -> None:
+    """Check a number that the user gives.
+
+    Raises:
+        InputError: if it is infinite or not a number.
+    """
+    if value is not None and not math.isfinite(value):
+        raise InputError(f"{name} is {value:g}: expected a number")
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Run, int, int], None] | None]:
     """A bar on stderr where that is a terminal; nothing elsewhere."""
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
     if not errors.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
         shown = bar.add_task("starting the workers", total=None)
 
         def report(run: Run, done: int, expected: int) -> None:
             loss = f"{run.nats_per_byte:.3f} nats/byte" if run.status == "done" else run.status
-            bar.update(
-                shown, completed=done, total=expected, description=f"{run.candidate} on {run.examples:,}: {loss}"
-            )
+            described = visible(f"{run.candidate} on {run.examples:,}: {loss}")
+            bar.update(shown, completed=done, total=expected, description=described)
 
         yield report
 
 
 def empty_table(*columns: str, names: int = 1) -> Table:
     """An empty table whose first `names` columns are text and the others numbers."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = PlainTable(box=None, header_style="bold", pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i < names else "right", no_wrap=i > 0, overflow="fold")
+        table.add_column(visible(column), justify="left" if i < names else "right", no_wrap=i > 0, overflow="fold")
     return table
 
 
 def console() -> Console:
     """Standard output, never narrowed where it is not a terminal."""
-    output = Console()
+    output = Console(markup=False, emoji=False, highlight=False)
     if not output.is_terminal:
         output.width = 10_000
     return output

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
+from lensllm.cli.common import Json, empty_table, finite, print_table, say_notes, to_be_finite, to_write
 
 
 def forecast(
@@ -21,6 +21,8 @@ def forecast(
     from lensllm.curves import Curves
     from lensllm.selectors import GrowingSlopes, forecast_path
 
+    to_write(html)
+    to_be_finite("--target-size", target_size)
     curves = Curves.read_csv(curves_csv)
     path = forecast_path(GrowingSlopes(), curves, target_size)
     made = path[-1]
@@ -34,8 +36,10 @@ def forecast(
     if as_json:
         keys = ("candidate", "forecast", "low", "high", "p_best", "expected_regret")
         candidates = [dict(zip(keys, row, strict=True)) for row in rows]
-        print(json.dumps(finite({"target_size": target_size, "level": 0.9, "candidates": candidates}), indent=2))
+        shown = {"target_size": target_size, "level": 0.9, "candidates": candidates, "notes": list(curves.notes)}
+        print(json.dumps(finite(shown), indent=2))
         return
+    say_notes(curves.notes)
     table = empty_table("candidate", f"loss at {target_size:,.0f}", "90 % interval", "P(best)", "expected regret")
     for name, mean, least, most, p_best, regret in rows:
         table.add_row(name, f"{mean:.4f}", f"{least:.4f} - {most:.4f}", f"{p_best:.0%}", f"{regret:.4f}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
+from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
 from lensllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def kernel(
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    for path in (save, html):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise InputError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+    to_write(save, html)
     candidate, known = find_candidate(model), read_task(task)
     measured: dict[int, float] = {}
     if curves is not None:
@@ -76,11 +74,12 @@ def kernel(
         shown = {"task": known.name, **asdict(made.probe), "measured": {str(d): loss for d, loss in measured.items()}}
         print(json.dumps(finite(shown), indent=2))
         return
+    say_notes(known.notes)
     _show(made.probe, known.name, measured)
 
 
 def _show(probe: Probe, task: str, measured: dict[int, float]) -> None:
-    print(f"{probe.candidate} on {probe.examples} examples of {task}, {probe.rows} completion tokens; nothing trained")
+    say(f"{probe.candidate} on {probe.examples} examples of {task}, {probe.rows} completion tokens; nothing trained")
     print("\nSpectrum of the kernel")
     table = empty_table("trace a token", "effective rank", "decay exponent", "alignment", "standard error")
     error = "unknown" if math.isnan(probe.kernel_error) else f"{probe.kernel_error:.1%}"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
+from lensllm.cli.common import Json, empty_table, finite, print_table, say
 
 
 def replay(
@@ -44,8 +44,8 @@ def replay(
             sure = ["", ""] if now.p_best != now.p_best else [f"{now.p_best:.0%}", f"{now.expected_regret:.2%}"]
             table.add_row(str(number), told, now.choice, *sure, f"{made.spent:.3g}", "yes" if made.agrees else "NO")
         print_table(table)
-        print(f"Stopped: {rounds[-1].decided.stopped}." if rounds[-1].decided.stopped else "Not finished.")
+        say(f"Stopped: {rounds[-1].decided.stopped}." if rounds[-1].decided.stopped else "Not finished.")
         differing = [str(number) for number, made in enumerate(rounds, start=1) if not made.agrees]
-        print(f"{len(rounds)} decisions: " + (f"round {', '.join(differing)} differ" if differing else "all agree"))
+        say(f"{len(rounds)} decisions: " + (f"round {', '.join(differing)} differ" if differing else "all agree"))
     if not agree:
         raise typer.Exit(1)

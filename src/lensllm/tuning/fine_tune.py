@@ -16,7 +16,7 @@ from lensllm.candidates import Candidate
 from lensllm.candidates.load import context_length, load_model, load_tokenizer
 from lensllm.errors import InputError
 from lensllm.tasks import Example, Task
-from lensllm.tasks.encode import Encoded, encode
+from lensllm.tasks.encode import MOST_LEFT_OUT, Encoded, encode
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.loss import Evaluation, evaluate
 from lensllm.tuning.run import LearningRateTrial, Run
@@ -57,6 +57,7 @@ class EncodedTask:
                     encoder_decoder=self.candidate.encoder_decoder,
                     max_length=min(self.training_config.max_length, context_length(self.candidate, self._tokenizer)),
                     model_name=self.candidate.name,
+                    most_left_out=0.0 if name == "test" else MOST_LEFT_OUT,
                 )
             except InputError as error:
                 raise InputError(f"{self.task.name}, {name} split: {error}") from error
