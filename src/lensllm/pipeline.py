@@ -73,7 +73,7 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
     candidates = find_candidates(config.models)
     task = fit_all(task, candidates, config.training_config())
     for note in task.notes:
-        logger.warning("%s", visible(note))
+        logger.warning("note: %s", visible(note))
     setting = Setting(task, config.training_config(), Path(config.output_dir))
     workers = min(config.workers or _default_workers(), len(candidates))
     search = _search(candidates, setting, config, workers)

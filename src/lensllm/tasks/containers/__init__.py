@@ -7,6 +7,8 @@ import lzma
 import zlib
 from pathlib import Path
 
+import pyarrow as pa
+
 from lensllm.errors import InputError
 from lensllm.tasks.containers import arrow, delimited_text, json_document, json_lines, parquet
 from lensllm.tasks.containers.opening import COMPRESSIONS, Container, Opened
@@ -63,7 +65,7 @@ def read_rows(path: Path) -> tuple[list[Row], str, tuple[str, ...]]:
         raise InputError(f"{path} is damaged: {visible(error)}; fetch or write it anew") from error
     except RecursionError as error:
         raise InputError(f"{path} is nested too deeply to be read") from error
-    except (OSError, ValueError, csv.Error, MemoryError) as error:
+    except (OSError, ValueError, csv.Error, pa.ArrowException, MemoryError) as error:
         raise InputError(f"{path} cannot be read as {_kind(path)}: {visible(error)}") from error
 
 

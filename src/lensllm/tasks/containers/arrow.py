@@ -20,13 +20,13 @@ def rows(opened: Opened) -> Iterator[Row]:
     """The rows of an Arrow stream or file, numbered from 1."""
     name = str(opened.path)
     with opened.binary() as file:
-        data = pa.py_buffer(file.read())
-    if data.slice(0, len(MAGIC)).to_pybytes() == MAGIC:
+        data = file.read()
+    if data.startswith(MAGIC):
         with pa.ipc.open_file(data) as table:
             batches = (table.get_batch(i) for i in range(table.num_record_batches))
             yield from rows_of_batches(batches, table.schema, name)
     else:
-        if not data.slice(max(data.size - 8, 0)).to_pybytes().endswith(ENDS):
+        if not data.endswith(ENDS):
             raise InputError(f"{name} is cut short, or no Arrow stream: save it anew")
         with pa.ipc.open_stream(data) as stream:
             yield from rows_of_batches(stream, stream.schema, name)
