@@ -45,7 +45,7 @@ class SelectConfig(BaseModel):
     completion_column: str = Field("", description="Column of the completions, where yours has another name.")
     text_column: str = Field("", description="Column of plain texts, where yours has another name.")
     deduplicate: bool = Field(
-        False, description="Take training examples that the test or validation part also holds out of training."
+        False, description="Take examples that the test part also holds out of training and validation."
     )
     workers: int = Field(
         0, ge=0, le=1024, description="Worker processes of one thread; 0: one a core, or one with a GPU."

@@ -49,4 +49,7 @@ def loss_of(text: str, decimal_comma: bool = False) -> float | None:
         return math.inf
     if decimal_comma and DECIMAL_COMMA.fullmatch(text):
         text = text.replace(",", ".")
-    return float(text) if PLAIN.fullmatch(text) else None
+    if not PLAIN.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None

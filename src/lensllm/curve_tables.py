@@ -310,6 +310,7 @@ class _Reader:
         for s, column in enumerate(ordered):
             for k, (text, number) in enumerate(zip(self.column(column), numbers, strict=True)):
                 losses[k, s] = self.loss(text, number, column)
+        diverged = int(np.isinf(losses).sum())
         losses[~np.isfinite(losses)] = np.nan
         others = [column for column in header if column != self.name and column not in sized]
         for column in others:
@@ -318,6 +319,8 @@ class _Reader:
         features = pd.DataFrame({column: _typed(self.column(column)) for column in others}, index=names)
         notes = []
         empty = [name for name, row in zip(names, losses, strict=True) if not np.isfinite(row).any()]
+        if diverged:
+            notes.append(f"{counted(diverged, 'measurement')} with an infinite loss left out")
         if empty:
             notes.append(f"nothing was measured of {listed(empty)}")
         return CurveTable(names, [float(sized[column] or 0.0) for column in ordered], losses, features, notes)

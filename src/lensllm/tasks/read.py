@@ -51,7 +51,8 @@ def read_task(
         prompt_column: column of the prompts, where it is none of the known layouts.
         completion_column: column of the completions.
         text_column: column of plain texts.
-        deduplicate: take training examples that the test or the validation part holds as well out of training.
+        deduplicate: take examples of the test out of training and validation, those of the validation out of
+            training.
 
     Raises:
         InputError: for a missing, damaged or empty file, an unknown layout, a column that would not be read, or a row
@@ -140,33 +141,34 @@ class _Draft:
             raise InputError(f"{self.path} {lacks}leaves no example to train on once {held} are held out")
 
     def compare(self, deduplicate: bool) -> None:
-        """Say what the test and the validation part have in common with others; take it out of training if asked.
+        """Say what the test and the validation part have in common with others; take it out of those if asked.
 
         Raises:
             InputError: if all training examples are test examples: the test would measure what was learned by heart.
         """
-        for split, into in (("test", "train"), ("validation", "train"), ("test", "validation")):
+        for split, into in (("test", "train"), ("test", "validation"), ("validation", "train")):
             tested, trained = self.splits[split], self.splits[into]
             found = overlap(tested, trained)
             word = {"train": "training", "validation": "validation"}[into]
             self.notes += said(found, tested, split, word)
             if not found.any:
                 continue
-            known = {(e.prompt, e.completion) for e in tested}
-            if into == "train" and all((e.prompt, e.completion) in known for e in trained):
+            known = set(tested)
+            if into == "train" and all(e in known for e in trained):
                 raise InputError(
                     f"all {len(trained):,} training examples are {split} examples as well, so the loss on them would "
                     f"be that of learning by heart: give other examples for the {split}, or let them be held out"
                 )
-            if into == "train" and split in self.parts and found.exact and len(found.exact) == len(tested):
+            seen = {*self.splits["train"], *self.splits["validation"]}
+            if split == "test" and into == "train" and all(e in seen for e in tested):
                 self.notes.append(
                     f"WARNING: every {split} example is trained on: its loss says nothing of new examples"
                 )
-            if deduplicate and into == "train":
-                self.splits["train"] = [e for j, e in enumerate(trained) if j not in found.trained]
-                self.notes.append(f"{counted(len(found.trained), 'training example')} of these left out of training")
-                if not self.splits["train"]:
-                    raise InputError(f"{self.path} leaves no example to train on without those of the {split}")
+            if deduplicate:
+                self.splits[into] = [e for j, e in enumerate(trained) if j not in found.trained]
+                self.notes.append(f"{counted(len(found.trained), f'{word} example')} of these left out")
+                if not self.splits[into]:
+                    raise InputError(f"{self.path} has no {word} example left without those of the {split}")
 
     def task(self, name: str) -> Task:
         """The task, with a word on a test that is too small to tell anything."""
