@@ -16,7 +16,7 @@ class SelectConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task: str = Field("", description="A shipped task's name, a json/jsonl/csv/parquet file, or a folder of splits.")
+    task: str = Field("", description="A shipped task's name, a file of examples (docs/data.md), or a folder of them.")
     models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
     output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
     budget: float | None = Field(
