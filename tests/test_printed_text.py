@@ -91,6 +91,6 @@ def test_notes_are_printed_and_in_json(tmp_path, capsys):
         assert json.loads(run(capsys, command[0], path, *command[1:], "--json"))["notes"] == [said]
 
 
-@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e+300"])
 def test_a_target_is_a_number(table, capsys, value):
     assert f"--target-size is {value}" in refused(capsys, "forecast", table, "--target-size", value)

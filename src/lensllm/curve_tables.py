@@ -259,7 +259,7 @@ class _Reader:
         groups: dict[tuple[str, float], list[_Point]] = {}
         for point in points:
             groups.setdefault((point.candidate, point.size), []).append(point)
-        sizes = sorted({point.size for point in points})
+        sizes = sorted({point.size for point in points if math.isfinite(point.loss)})
         losses = np.full((len(order), len(sizes)), np.nan)
         seeded, averaged = 0, []
         for (candidate, size), group in groups.items():
@@ -282,9 +282,10 @@ class _Reader:
             notes.extend(averaged[:3])
             if len(averaged) > 3:
                 notes.append(f"{len(averaged) - 3:,} more points with rows that differ were averaged")
-        repeats = sum(len(g) - 1 for g in groups.values() if len(g) > 1 and len({p.loss for p in g}) == 1)
+        finite = [[point.loss for point in group if math.isfinite(point.loss)] for group in groups.values()]
+        repeats = sum(len(seen) - 1 for seen in finite if len(seen) > 1 and len(set(seen)) == 1)
         if repeats:
-            notes.append(f"{counted(repeats, 'row')} that repeat a measurement count once")
+            notes.append(f"rows that repeat a measurement count once ({repeats:,} left out)")
         unmeasured = [point.row for point in points if not math.isfinite(point.loss)]
         if unmeasured:
             notes.append(f"{counted(len(unmeasured), 'row')} without a loss left out (row {listed(unmeasured)})")
@@ -312,6 +313,8 @@ class _Reader:
                 losses[k, s] = self.loss(text, number, column)
         diverged = int(np.isinf(losses).sum())
         losses[~np.isfinite(losses)] = np.nan
+        measured = np.isfinite(losses).any(axis=0)
+        ordered, losses = [c for c, seen in zip(ordered, measured, strict=True) if seen], losses[:, measured]
         others = [column for column in header if column != self.name and column not in sized]
         for column in others:
             if column.casefold() in SETTINGS:

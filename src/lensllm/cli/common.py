@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from lensllm.text import visible
 
 if TYPE_CHECKING:
     from lensllm.tuning.run import Run
+
+LARGEST = 1e15
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -62,10 +63,10 @@ def to_be_finite(name: str, value: float | None) -> None:
     """Check a number that the user gives.
 
     Raises:
-        InputError: if it is infinite or not a number.
+        InputError: if it is not a number, or beyond `LARGEST`.
     """
-    if value is not None and not math.isfinite(value):
-        raise InputError(f"{name} is {value:g}: expected a number")
+    if value is not None and not abs(value) <= LARGEST:
+        raise InputError(f"{name} is {value:g}: expected a number, {LARGEST:g} at the most")
 
 
 @contextmanager
