@@ -17,7 +17,7 @@ from lensllm.search.driver import drive
 from lensllm.search.ladder import Ladder
 from lensllm.store import Store
 from lensllm.tasks import Task, read_task
-from lensllm.theory.bound import LEAST_RUNGS, Bound, Decay, Per, fit_decay, save_bounds
+from lensllm.theory.bound import DECAY_SIZES, Bound, Decay, Per, fit_decay, save_bounds
 from lensllm.theory.bound_job import BoundOf, BoundTerms
 from lensllm.tuning.quiet import quiet
 from lensllm.tuning.training_config import TrainingConfig
@@ -32,12 +32,14 @@ class BoundReport:
         candidate: its name.
         bounds: one a number of training examples, ascending.
         decay: how they fall with the data; None with fewer than three.
+        notes: what was left out of the data, and the like.
     """
 
     task: str
     candidate: str
     bounds: list[Bound]
     decay: Decay | None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """All terms in types that JSON knows."""
@@ -89,8 +91,8 @@ def bound(
             raise InputError(f"every run of {candidate.name} diverged: there is nothing to bound")
     if output_dir is not None:
         save_bounds(output_dir, data.name, bounds)
-    decay = fit_decay(bounds) if len(bounds) >= LEAST_RUNGS else None
-    return BoundReport(data.name, candidate.name, bounds, decay)
+    decay = fit_decay(bounds) if len(bounds) >= DECAY_SIZES else None
+    return BoundReport(data.name, candidate.name, bounds, decay, data.notes)
 
 
 def _of_ladder(ladder: Ladder, output_dir: str | Path | None, callbacks: Sequence[Callback]) -> list[Bound]:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lensllm.errors import InputError
+from lensllm.text import shortened
 from lensllm.tuning.training_config import TrainingConfig
 
 
@@ -15,16 +16,21 @@ class SelectConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task: str = Field("", description="A shipped task's name, a json/jsonl/csv/parquet file, or a folder of splits.")
+    task: str = Field("", description="A shipped task's name, a file of examples (docs/data.md), or a folder of them.")
     models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
     output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
     budget: float | None = Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="Compute to spend, as a part of fine-tuning every candidate fully; by default 0.1.",
     )
-    budget_flops: float | None = Field(None, gt=0, description="The same in floating-point operations.")
-    budget_hours: float | None = Field(None, gt=0, description="The same in hours of computing, summed over workers.")
+    budget_flops: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="The same in floating-point operations."
+    )
+    budget_hours: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="The same in hours of computing, summed over workers."
+    )
     stop_p_best: float = Field(0.95, gt=0, le=1, description="Stop once the choice is the best with this probability.")
     stop_regret: float = Field(
         0.001, ge=0, description="Stop once the choice's expected loss above the best's is this part of the loss."
@@ -35,15 +41,27 @@ class SelectConfig(BaseModel):
     )
     eval_file: str = Field("", description="Test examples; without it a fraction of the file is held out.")
     eval_fraction: float = Field(0.1, gt=0, lt=1, description="Part of the file held out for the test.")
-    workers: int = Field(0, ge=0, description="Worker processes of one thread; 0: one a core, or one with a GPU.")
-    num_train_epochs: int = Field(TrainingConfig.num_train_epochs, ge=1, description="Passes over each subset.")
-    per_device_train_batch_size: int = Field(
-        TrainingConfig.per_device_train_batch_size, ge=1, description="Examples a step."
+    prompt_column: str = Field("", description="Column of the prompts, where yours has another name.")
+    completion_column: str = Field("", description="Column of the completions, where yours has another name.")
+    text_column: str = Field("", description="Column of plain texts, where yours has another name.")
+    deduplicate: bool = Field(
+        False, description="Take examples that the test part also holds out of training and validation."
     )
-    max_length: int = Field(TrainingConfig.max_length, ge=8, description="Tokens an example may have.")
-    max_test_examples: int = Field(TrainingConfig.max_test_examples, ge=10, description="Test examples measured a run.")
-    seed: int = Field(TrainingConfig.seed, ge=0, description="Seed of the training order.")
-    subset_seed: int = Field(TrainingConfig.subset_seed, ge=0, description="Seed of the nested subsets.")
+    workers: int = Field(
+        0, ge=0, le=1024, description="Worker processes of one thread; 0: one a core, or one with a GPU."
+    )
+    num_train_epochs: int = Field(
+        TrainingConfig.num_train_epochs, ge=1, le=1000, description="Passes over each subset."
+    )
+    per_device_train_batch_size: int = Field(
+        TrainingConfig.per_device_train_batch_size, ge=1, le=4096, description="Examples a step."
+    )
+    max_length: int = Field(TrainingConfig.max_length, ge=8, le=1 << 20, description="Tokens an example may have.")
+    max_test_examples: int = Field(
+        TrainingConfig.max_test_examples, ge=10, le=1_000_000, description="Test examples measured a run."
+    )
+    seed: int = Field(TrainingConfig.seed, ge=0, lt=1 << 32, description="Seed of the training order.")
+    subset_seed: int = Field(TrainingConfig.subset_seed, ge=0, lt=1 << 32, description="Seed of the nested subsets.")
 
     @classmethod
     def of(cls, **settings: Any) -> SelectConfig:
@@ -52,13 +70,17 @@ class SelectConfig(BaseModel):
         Raises:
             InputError: naming the setting that is unknown or has a value it cannot have.
         """
+        if odd := [name for name in settings if not isinstance(name, str)]:
+            raise InputError(f"option {shortened(odd[0])!r} is no name: the options are {', '.join(cls.model_fields)}")
         try:
             return cls(**settings)
         except ValidationError as error:
             first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
+            name = shortened(".".join(map(str, first["loc"])))
             known = f"; the options are {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
-            raise InputError(f"option {name!r}: {first['msg'].lower()}, got {first['input']!r}{known}") from error
+            raise InputError(
+                f"option {name!r}: {first['msg'].lower()}, got {shortened(repr(first['input']), 80)}{known}"
+            ) from error
 
     def training_config(self) -> TrainingConfig:
         """The training settings among these."""

@@ -13,16 +13,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from lensllm.arrays import Floats
+from lensllm.curve_tables import read_curve_table, written_name
 from lensllm.errors import InputError
 from lensllm.records import Record
+from lensllm.text import visible
 from lensllm.tuning.run import Run
 
 if TYPE_CHECKING:
     from lensllm.objectives import Objective
-
-
-NAME_COLUMNS = ("candidate", "model", "config name")
-SIZE_COLUMNS = ("examples", "D", "n")
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ class Curves:
         losses: test loss, shape (K, S), averaged over seeds; NaN where nothing was measured or the run failed.
         features: what is known of each candidate beforehand (x_i), one row a candidate in the order of
             `candidates`; `size` (parameters), `family` and what was probed (`Probe.features`) where known.
+        notes: what was averaged, left out or not used when they were read.
     """
 
     candidates: tuple[str, ...]
     sizes: Floats
     losses: Floats
     features: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "candidates", tuple(str(name) for name in self.candidates))
@@ -63,7 +63,7 @@ class Curves:
 
     def with_features(self, features: pd.DataFrame) -> Curves:
         """The same curves with these features, one row a candidate."""
-        return Curves(self.candidates, self.sizes, self.losses, features)
+        return Curves(self.candidates, self.sizes, self.losses, features, self.notes)
 
     def up_to(self, size: float) -> Curves:
         """The same curves with nothing measured beyond `size` examples."""
@@ -83,7 +83,7 @@ class Curves:
         """The curves of these candidates, in this order."""
         place = {name: row for row, name in enumerate(self.candidates)}
         rows = [place[name] for name in candidates]
-        return Curves(tuple(candidates), self.sizes, self.losses[rows], self.features)
+        return Curves(tuple(candidates), self.sizes, self.losses[rows], self.features, self.notes)
 
     def at(self, size: float) -> Floats:
         """Losses at one size, shape (K,).
@@ -143,60 +143,27 @@ class Curves:
         return cls(tuple(names), wide.columns.to_numpy(float), wide.to_numpy(float), known)
 
     @classmethod
-    def from_wide(cls, table: pd.DataFrame) -> Curves:
-        """Curves from one row a candidate and one column a size, as the published tables have it."""
-        name = next(column for column in NAME_COLUMNS if column in table.columns)
-        sizes = [column for column in table.columns if _is_number(column)]
-        table = table.set_index(name)
-        others = [column for column in table.columns if column not in sizes]
-        ordered = sorted(sizes, key=float)
-        return cls(
-            tuple(table.index), np.array([float(c) for c in ordered]), table[ordered].to_numpy(float), table[others]
-        )
-
-    @classmethod
-    def read_csv(cls, path: str | Path) -> Curves:
+    def read_csv(cls, path: str | Path, *, ours: bool = False) -> Curves:
         """Read a tidy CSV (candidate, examples, loss) or a wide one (a row a candidate, a column a size).
 
-        Other columns of a tidy file that have one value a candidate are features (size, family, probes).
+        Other columns that have one value a candidate are features (size, family, probes). What is averaged or left
+        out is in `notes`.
+
+        Args:
+            path: of the file.
+            ours: whether `select` wrote it, so that its values are losses even where they rise with the data.
 
         Raises:
-            InputError: if the file is missing, empty or has neither layout.
+            InputError: as `lensllm.curve_tables.read_curve_table`.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"no such file: {path}")
-        try:
-            table = pd.read_csv(path)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not a CSV table: {error}") from error
-        name = next((column for column in NAME_COLUMNS if column in table.columns), None)
-        if name is None:
-            raise InputError(f"{path} has no column 'candidate': its columns are {_listed(table.columns)}")
-        if table.empty:
-            raise InputError(f"{path} has no rows: give one row a measurement, or one a candidate")
-        size = next((column for column in SIZE_COLUMNS if column in table.columns), None)
-        if size is not None and "loss" in table.columns:
-            tidy = table.rename(columns={name: "candidate", size: "examples"})
-            for column in ("examples", "loss"):
-                _numeric(tidy, column, path)
-            by_candidate = tidy.groupby("candidate", sort=False)
-            others = [column for column in tidy if column not in ("candidate", "examples", "loss")]
-            known = [column for column in others if (by_candidate[column].nunique() <= 1).all()]
-            return cls.from_tidy(tidy, by_candidate[known].first() if known else None)
-        sizes = [column for column in table.columns if _is_number(column)]
-        if not sizes:
-            raise InputError(
-                f"{path} is neither tidy (columns candidate, examples, loss) nor wide (candidate and one column "
-                f"a number of examples): its columns are {_listed(table.columns)}"
-            )
-        for column in sizes:
-            _numeric(table, column, path)
-        return cls.from_wide(table)
+        table = read_curve_table(Path(path), ours)
+        notes = tuple(visible(note) for note in table.notes)
+        return cls(tuple(table.candidates), np.array(table.sizes), table.losses, table.features, notes)
 
     def write_csv(self, path: str | Path) -> None:
-        """Write the measured points as a tidy CSV, features beside them."""
-        self.tidy().join(self.features, on="candidate").to_csv(path, index=False)
+        """Write the measured points as a tidy CSV, features beside them; no text in it is a formula."""
+        table = self.tidy().join(self.features, on="candidate")
+        table.map(written_name).to_csv(path, index=False)
 
 
 def features(candidates: Sequence[str], records: Iterable[Record]) -> pd.DataFrame:
@@ -211,21 +178,6 @@ def features(candidates: Sequence[str], records: Iterable[Record]) -> pd.DataFra
         if record.candidate in known and record.status == "done":
             known[record.candidate] |= record.features()
     return pd.DataFrame.from_dict(known, orient="index", dtype=float).reindex(list(candidates))
-
-
-def _is_number(text: object) -> bool:
-    try:
-        return float(str(text)) >= 0
-    except ValueError:
-        return False
-
-
-def _numeric(table: pd.DataFrame, column: str, path: Path) -> None:
-    numbers = pd.to_numeric(table[column], errors="coerce")
-    bad = table.index[numbers.isna() & table[column].notna()]
-    if len(bad):
-        raise InputError(f"{path} row {bad[0] + 2}: {column!r} is {table[column][bad[0]]!r}, expected a number")
-    table[column] = numbers
 
 
 def _listed(items: ArrayLike | pd.Index) -> str:

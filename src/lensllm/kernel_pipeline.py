@@ -32,11 +32,13 @@ class KernelReport:
         task: its name.
         measurement: the probe, and the kernel with its spectrum and curve.
         measured: examples -> loss after fine-tuning, nats a byte, where it is known.
+        notes: what was left out of the data, and the like.
     """
 
     task: str
     measurement: Measurement
     measured: dict[int, float]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The probe with the measured losses, in types that JSON knows."""
@@ -82,7 +84,7 @@ def kernel(
         runs = [run for name, run in store.records(Run) if name == data.name and run.candidate == candidate.name]
         known |= {run.examples: run.nats_per_byte for run in runs if run.status == "done"}
         store.close()
-    return KernelReport(data.name, made, known)
+    return KernelReport(data.name, made, known, data.notes)
 
 
 def _read(path: str | Path, candidate: str) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -28,9 +29,13 @@ from lensllm.selection import Selection, rank
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.store import Store
 from lensllm.tasks import Task, read_task
+from lensllm.text import visible
 from lensllm.tuning.fine_tune import FineTune
+from lensllm.tuning.fit import fit_all
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
+
+logger = logging.getLogger(__name__)
 
 
 def select(
@@ -59,9 +64,19 @@ def select(
 def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> Selection:
     """`select` with all its settings in one object."""
     task = read_task(
-        config.task, eval_file=config.eval_file or None, eval_fraction=config.eval_fraction, seed=config.subset_seed
+        config.task,
+        eval_file=config.eval_file or None,
+        eval_fraction=config.eval_fraction,
+        seed=config.subset_seed,
+        prompt_column=config.prompt_column,
+        completion_column=config.completion_column,
+        text_column=config.text_column,
+        deduplicate=config.deduplicate,
     )
     candidates = find_candidates(config.models)
+    task = fit_all(task, candidates, config.training_config())
+    for note in task.notes:
+        logger.warning("note: %s", visible(note))
     searches = _searches(candidates, task, config)
     folder, records = Path(config.output_dir), list[Record]()
     store = Store(folder)
@@ -132,6 +147,7 @@ def _conclude(
         failures=tuple(record for record in records if record.status != "done"),
         costs={run.candidate: _cost(run, task, training) for run in zero_shots if run.candidate in tuned},
         phases=phases(curves),
+        notes=task.notes,
     )
 
 

@@ -74,6 +74,7 @@ class Selection:
         failures: runs and probes that failed or diverged.
         costs: what each candidate costs to train on all the data and to serve, where known.
         phases: of every candidate at its last measured size; they are shown and change no forecast.
+        notes: what is doubtful about the data, was left out or not read, a sentence each.
         truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
     """
 
@@ -89,6 +90,7 @@ class Selection:
     failures: tuple[Record, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
+    notes: tuple[str, ...] = ()
     truth: dict[str, Any] | None = field(default=None)
 
     @property
@@ -187,6 +189,7 @@ class Selection:
             ],
             "costs": {name: asdict(cost) for name, cost in self.costs.items()},
             "phases": [phase.to_dict() for phase in self.phases],
+            "notes": list(self.notes),
             **({"truth": self.truth} if self.truth else {}),
         }
 

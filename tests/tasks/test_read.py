@@ -55,11 +55,10 @@ def test_numbers_are_text_and_empty_completions_are_left_out(tmp_path):
     [
         ("a.jsonl", "", "a.jsonl has no examples: it is empty"),
         ("a.csv", "", "a.csv has no examples: it is empty"),
-        ("a.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n', "row 2 has no 'completion'"),
-        ("a.jsonl", '{"prompt": "a", "completion": null}\n', "row 1 has no 'completion'"),
-        ("a.jsonl", '{"prompt": "a", "completion": ["b"]}\n', "row 1: 'completion' must be text, got list"),
-        ("a.jsonl", '{"question": "a", "answer": "b"}\n', "row 1 has the columns question, answer: expected prompt"),
-        ("a.csv", "x,y\n1,2\n", "row 1 has the columns x, y: expected prompt"),
+        ("a.jsonl", '{"prompt": "a", "completion": null}\n', "every completion is empty"),
+        ("a.jsonl", '{"prompt": "a", "completion": ["b"]}\n', "line 1: 'completion' must be text, got list"),
+        ("a.jsonl", '{"question": "a", "answer": "b"}\n', "has the columns 'question', 'answer': expected prompt"),
+        ("a.csv", "x,y\n1,2\n", "has the columns 'x', 'y': expected prompt"),
         ("a.jsonl", '{"prompt": "a"', "not valid JSON"),
         ("a.jsonl", "[1, 2]\n", "row 1 must be an object"),
         ("a.json", '{"prompt": "a"}', "must hold a list"),
@@ -106,8 +105,11 @@ def test_a_folder_of_splits(tmp_path):
         read_task(tmp_path)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.text(min_size=1, max_size=3)), min_size=30, max_size=60))
-def test_no_prompt_is_on_two_sides(rows):
+WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), WORDS), min_size=30, max_size=60))
+def test_no_prompt_is_on_two_sides_unless_it_is_said(rows):
     import tempfile
     from pathlib import Path
 
@@ -117,6 +119,8 @@ def test_no_prompt_is_on_two_sides(rows):
             task = read_task(path, eval_fraction=0.2)
         except InputError:
             reject()
+    if any("rows are held out" in note or "rows repeat" in note for note in task.notes):
+        return
     sides = [{e.prompt for e in split} for split in (task.train, task.validation, task.test)]
     assert not sides[0] & sides[1]
     assert not sides[0] & sides[2]

@@ -14,6 +14,7 @@ from pathlib import Path
 import typer
 
 from lensllm.cli import bound, dynamics, forecast, kernel, plan, replay, runs, select, zoo
+from lensllm.cli.common import say
 from lensllm.errors import InputError
 
 app = typer.Typer(
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="lensllm")
         except InputError as error:
-            print(f"lensllm: {error}", file=sys.stderr)
+            say(f"lensllm: {error}", error=True)
             sys.exit(2)
         except (SystemExit, KeyboardInterrupt):
             if not signals:
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
             print("lensllm: interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
             sys.exit(128 + signals[0])
         except Exception as error:
-            print(f"lensllm: {unforeseen(error)}", file=sys.stderr)
+            say(f"lensllm: {unforeseen(error)}", error=True)
             sys.exit(1)
 
 

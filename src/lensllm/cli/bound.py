@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table, progress_bar
+from lensllm.cli.common import Json, empty_table, finite, print_table, progress_bar, say, say_notes, to_write
 
 if TYPE_CHECKING:
     from lensllm.theory.bound import Bound, Decay
@@ -45,6 +45,7 @@ def bound(
     """Bound the test loss of fine-tuned models by their curvature (Zeng et al. 2025), beside the true loss."""
     from lensllm.bound_pipeline import bound as compute
 
+    to_write(html)
     with progress_bar() as callbacks:
         report = compute(
             model, task, sizes=sizes or (), tuned=tuned, clip=clip, per="matrix" if per_matrix else "block",
@@ -55,11 +56,12 @@ def bound(
     if as_json:
         print(json.dumps(finite(report.to_dict()), indent=2))
         return
+    say_notes(report.notes)
     _show(report.candidate, report.task, report.bounds, report.decay)
 
 
 def _show(name: str, task: str, bounds: list[Bound], decay: Decay | None) -> None:
-    print(f"{name} on {task}: mean loss of an example in nats a byte, bounded with probability 0.99")
+    say(f"{name} on {task}: mean loss of an example in nats a byte, bounded with probability 0.99")
     table = empty_table(
         "examples", "bound", "test", "train", "curvature", "by (5)", "C3 n^-b3", "confidence", "eps", "C", "test-train"
     )
@@ -83,7 +85,7 @@ def _show(name: str, task: str, bounds: list[Bound], decay: Decay | None) -> Non
         if high < 0:
             print("h grows with the data here: the displacement grows faster than the curvature falls, so beta2 < 0.")
     held = sum(b.value >= b.test_loss for b in bounds)
-    print(f"The bound is above the test loss in {held} of {len(bounds)} runs.")
+    say(f"The bound is above the test loss in {held} of {len(bounds)} runs.")
     largest = "given, losses above it count as C" if bounds[0].clipped else "the largest loss seen"
     print(LEFT_OUT.format(sample=bounds[0].sample, largest=largest))
 

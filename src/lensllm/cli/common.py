@@ -1,15 +1,16 @@
-"""What the commands share: tables, JSON, progress."""
+"""What the commands share: tables and text that are printed as they are, JSON, progress, files to write."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,14 +21,62 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from lensllm.errors import InputError
 from lensllm.jobs import Job
 from lensllm.objectives import OBJECTIVES
 from lensllm.records import Record
 from lensllm.search.callbacks import Callback
 from lensllm.search.callbacks import Progress as Jobs
+from lensllm.text import visible
 from lensllm.tuning.run import Run
 
+LARGEST = 1e15
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+class PlainTable(Table):
+    """A table whose cells are text: brackets are no markup, and what cannot be seen is written as an escape."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row of texts."""
+        super().add_row(*(cell if cell is None else visible(cell) for cell in cells), **options)
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """Print text, which may hold names from outside, as one line; on stderr if it is an error."""
+    print(visible(text), file=sys.stderr if error else sys.stdout)
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Print notes on the data, a line each."""
+    for note in notes:
+        say(f"note: {note}")
+
+
+def to_write(*paths: Path | None) -> None:
+    """Check files that are to be written, before anything is computed.
+
+    Raises:
+        InputError: if the folder of one is missing, or it is a folder itself.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+        if path.is_dir():
+            raise InputError(f"{path} cannot be written: it is a folder")
+
+
+def to_be_finite(name: str, value: float | None) -> None:
+    """Check a number that the user gives.
+
+    Raises:
+        InputError: if it is not a number, or beyond `LARGEST`.
+    """
+    if value is not None and not abs(value) <= LARGEST:
+        raise InputError(f"{name} is {value:g}: expected a number, {LARGEST:g} at the most")
 
 
 class ProgressBar(Callback):
@@ -39,39 +88,39 @@ class ProgressBar(Callback):
 
     def on_run_begin(self, job: Job, progress: Jobs) -> None:
         """Say what runs."""
-        self._bar.update(self._shown, total=progress.expected, description=escape(job.label))
+        self._bar.update(self._shown, total=progress.expected, description=visible(job.label))
 
     def on_run_end(self, job: Job, record: Record, progress: Jobs) -> None:
         """Say what came of it."""
         loss = OBJECTIVES[0].read(record)[0] if isinstance(record, Run) else float("nan")
         came = record.status if loss != loss else OBJECTIVES[0].format(loss)
-        described = escape(f"{job.label}: {came}")
+        described = visible(f"{job.label}: {came}")
         self._bar.update(self._shown, completed=progress.done, total=progress.expected, description=described)
 
 
 @contextmanager
 def progress_bar() -> Iterator[list[Callback]]:
     """Callbacks that show a bar on stderr where that is a terminal; none elsewhere."""
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
     if not errors.is_terminal:
         yield []
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bar:
         yield [ProgressBar(bar)]
 
 
 def empty_table(*columns: str, names: int = 1) -> Table:
     """An empty table whose first `names` columns are text and the others numbers."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = PlainTable(box=None, header_style="bold", pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i < names else "right", no_wrap=i > 0, overflow="fold")
+        table.add_column(visible(column), justify="left" if i < names else "right", no_wrap=i > 0, overflow="fold")
     return table
 
 
 def console() -> Console:
     """Standard output, never narrowed where it is not a terminal."""
-    output = Console()
+    output = Console(markup=False, emoji=False, highlight=False)
     if not output.is_terminal:
         output.width = 10_000
     return output

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, print_table
+from lensllm.cli.common import Json, empty_table, print_table, say, say_notes, to_write
 from lensllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ def dynamics(
     from lensllm.planning.phases import phases
     from lensllm.theory.bound import decays, load_bounds
 
+    to_write(html)
     table_file = folder / "curves.csv" if folder.is_dir() else folder
     if not table_file.is_file():
         raise InputError(f"{folder} holds no curves.csv: give the output folder of a selection or a CSV of losses")
-    curves = Curves.read_csv(table_file)
+    curves = Curves.read_csv(table_file, ours=folder.is_dir())
     found = phases(curves)
     bounds = load_bounds(folder) if folder.is_dir() else {}
     power = decays(bounds)
@@ -43,8 +44,9 @@ def dynamics(
         html.write_text(page("dynamics.html.j2", figures, phases=found), encoding="utf-8")
     if as_json:
         rows = [{**p.to_dict(), "by_bound": _from(power.get(p.candidate))} for p in found]
-        print(json.dumps({"candidates": rows}, indent=2, allow_nan=False))
+        print(json.dumps({"candidates": rows, "notes": list(curves.notes)}, indent=2, allow_nan=False))
         return
+    say_notes(curves.notes)
     table = empty_table(
         "candidate", "phase", "P(power)", "last size", "begins: law's slope", "residual test", "bound", names=2
     )
@@ -57,7 +59,7 @@ def dynamics(
     print_table(table)
     for p in found:
         if p.phase != "power":
-            print(f"{p.candidate}: {p.advice}")
+            say(f"{p.candidate}: {p.advice}")
 
 
 def _from(decay: Decay | None) -> float | None:

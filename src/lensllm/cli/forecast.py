@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
+from lensllm.cli.common import Json, empty_table, finite, print_table, say_notes, to_be_finite, to_write
 
 
 def forecast(
@@ -22,6 +22,8 @@ def forecast(
     from lensllm.forecast import with_zero_shot
     from lensllm.selectors import default_selector, forecast_path
 
+    to_write(html)
+    to_be_finite("--target-size", target_size)
     curves = Curves.read_csv(curves_csv)
     made = with_zero_shot(forecast_path(default_selector(curves), curves, target_size), curves)
     if html is not None:
@@ -37,8 +39,10 @@ def forecast(
             dict(zip(keys, row, strict=True)) | {"model": made.models[k], "method": made.methods[k]}
             for k, row in zip(made.order, rows, strict=True)
         ]
-        print(json.dumps(finite({"target_size": target_size, "level": 0.9, "candidates": candidates}), indent=2))
+        shown = {"target_size": target_size, "level": 0.9, "candidates": candidates, "notes": list(curves.notes)}
+        print(json.dumps(finite(shown), indent=2))
         return
+    say_notes(curves.notes)
     table = empty_table("candidate", f"loss at {target_size:,.0f}", "90 % interval", "P(best)", "expected regret")
     for name, mean, least, most, p_best, regret in rows:
         table.add_row(name, f"{mean:.4f}", f"{least:.4f} - {most:.4f}", f"{p_best:.0%}", f"{regret:.4f}")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
-from lensllm.errors import InputError
+from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
 
 if TYPE_CHECKING:
     from lensllm.probes.record import Probe
@@ -34,9 +33,7 @@ def kernel(
     """Measure a model's neural tangent kernel on a few examples: its spectrum, and the loss it expects of training."""
     from lensllm.kernel_pipeline import kernel as compute
 
-    for path in (save, html):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise InputError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+    to_write(save, html)
     report = compute(model, task, probe=probe, curves=curves, output_dir=output_dir)
     if save is not None:
         report.measurement.kernel.save(save)
@@ -47,11 +44,12 @@ def kernel(
     if as_json:
         print(json.dumps(finite(report.to_dict()), indent=2))
         return
+    say_notes(report.notes)
     _show(report.measurement.probe, report.task, report.measured)
 
 
 def _show(probe: Probe, task: str, measured: dict[int, float]) -> None:
-    print(f"{probe.candidate} on {probe.examples} examples of {task}, {probe.rows} completion tokens; nothing trained")
+    say(f"{probe.candidate} on {probe.examples} examples of {task}, {probe.rows} completion tokens; nothing trained")
     print("\nSpectrum of the kernel")
     table = empty_table("trace a token", "effective rank", "decay exponent", "alignment", "standard error")
     error = "unknown" if math.isnan(probe.kernel_error) else f"{probe.kernel_error:.1%}"

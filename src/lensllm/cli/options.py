@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from lensllm.cli.settings import read_settings
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError
 
@@ -53,11 +53,6 @@ def config_of(file: Path | None, given: dict[str, Any]) -> SelectConfig:
     if file is not None:
         if not file.is_file():
             raise InputError(f"no such configuration file: {file}")
-        try:
-            settings = yaml.safe_load(file.read_text()) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(settings, dict):
-            raise InputError(f"{file} must hold names and values, got {type(settings).__name__}")
+        settings = read_settings(file)
     settings |= {name: value for name, value in given.items() if value not in (None, [])}
     return SelectConfig.of(**settings)

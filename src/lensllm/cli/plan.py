@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, print_table
+from lensllm.cli.common import Json, empty_table, print_table, say, say_notes, to_be_finite, to_write
 from lensllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def plan(
     """Say how many examples a loss takes, what twice the data would bring, and which candidates are worth it."""
     from lensllm.planning import plan as make
 
+    to_write(html)
+    for name, value in (("--target-size", target_size), ("--target-loss", target_loss), ("--gain", gain)):
+        to_be_finite(name, value)
     curves, size, costs, unit = _read(what, target_size)
     made = make(curves, size, target_loss=target_loss, gain=gain, costs=costs)
     if html is not None:
@@ -42,8 +45,9 @@ def plan(
 
         write_plan(made, unit, html)
     if as_json:
-        print(json.dumps(made.to_dict(), indent=2, allow_nan=False))
+        print(json.dumps({**made.to_dict(), "notes": list(curves.notes)}, indent=2, allow_nan=False))
     else:
+        say_notes(curves.notes)
         _show(made, unit)
 
 
@@ -66,13 +70,13 @@ def _read(what: Path, target_size: float | None) -> tuple[Curves, float, dict[st
         size, unit = float(record["target_size"]), str(record["unit"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{what / 'selection.json'} is damaged ({error}): run the selection again") from error
-    return Curves.read_csv(what / "curves.csv"), size, costs, unit
+    return Curves.read_csv(what / "curves.csv", ours=True), size, costs, unit
 
 
 def _show(made: Plan, unit: str) -> None:
     from lensllm.planning.plan import rounded
 
-    print(f"Loss in {unit}; {made.size:,.0f} training examples at hand")
+    say(f"Loss in {unit}; {made.size:,.0f} training examples at hand")
     table = empty_table(
         "candidate",
         "now",
@@ -106,4 +110,4 @@ def _show(made: Plan, unit: str) -> None:
             front = ", ".join(AXES[kind] for kind in offer.front)
             table.add_row(offer.candidate, f"{offer.loss:.3f}", spent, *serving, front)
         print_table(table)
-    print(made.sentence)
+    say(made.sentence)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
+from lensllm.cli.common import Json, empty_table, finite, print_table, say
 
 
 def replay(
@@ -46,8 +46,8 @@ def replay(
             sure = ["", ""] if now.p_best != now.p_best else [f"{now.p_best:.0%}", f"{now.expected_regret:.2%}"]
             table.add_row(str(number), told, now.choice, *sure, f"{made.spent:.3g}", "yes" if made.agrees else "NO")
         print_table(table)
-        print(f"Stopped: {decisions[-1].decided.stopped}." if decisions[-1].decided.stopped else "Not finished.")
+        say(f"Stopped: {decisions[-1].decided.stopped}." if decisions[-1].decided.stopped else "Not finished.")
         differing = [str(number) for number, made in enumerate(decisions, start=1) if not made.agrees]
-        print(f"{len(decisions)} decisions: " + (f"{', '.join(differing)} differ" if differing else "all agree"))
+        say(f"{len(decisions)} decisions: " + (f"{', '.join(differing)} differ" if differing else "all agree"))
     if not agree:
         raise typer.Exit(1)

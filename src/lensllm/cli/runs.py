@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table
+from lensllm.cli.common import Json, empty_table, finite, print_table, say
 from lensllm.errors import InputError
 
 
@@ -42,4 +42,4 @@ def runs(
     print_table(table)
     for _, run in recorded:
         if run.error:
-            print(f"{run.candidate} on {run.examples:,} examples {run.status}: {run.error}")
+            say(f"{run.candidate} on {run.examples:,} examples {run.status}: {run.error}")

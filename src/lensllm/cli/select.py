@@ -10,7 +10,7 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from lensllm.cli.common import Json, console, empty_table, print_table, progress_bar
+from lensllm.cli.common import Json, console, empty_table, print_table, progress_bar, say, say_notes
 from lensllm.cli.options import config_of, options_of
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError
@@ -64,25 +64,26 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
     table = ranking_table(selection, sizes)
     if Measurement.get(console(), console().options, table).maximum > console().width:
         table = ranking_table(selection, sizes[-1:])
-    print(f"{selection.task}: loss in nats a byte, forecast at {selection.target_size:,} training examples")
+    say(f"{selection.task}: loss in nats a byte, forecast at {selection.target_size:,} training examples")
     print_table(table)
     if selection.phases_known:
         for said in selection.phase_advice:
-            print(said)
+            say(said)
     for run in selection.failures:
-        print(f"{run.status}: {run.candidate} on {run.examples:,} examples: {run.error}")
-    print(selection.sentence)
-    print(f"Why it stopped: {selection.stopped}.")
+        say(f"{run.status}: {run.candidate} on {run.examples:,} examples: {run.error}")
+    say_notes(selection.notes)
+    say(selection.sentence)
+    say(f"Why it stopped: {selection.stopped}.")
     if selection.truth:
         truth = selection.truth
         known = selection.curves.candidates
         which = "them all" if truth["candidates"] == len(known) else f"{truth['candidates']} of {len(known)}"
-        print(
+        say(
             f"Truth, from fine-tuning {which} on everything: the best is {truth['best']}; the choice among them ranks "
             f"{truth['rank_of_chosen']} of {truth['candidates']}, RelAcc {truth['rel_acc']:.3f}; "
             f"{truth['covered']} of the 90 % intervals hold the truth."
         )
-    print(f"Report: {folder / 'report.html'}")
+    say(f"Report: {folder / 'report.html'}")
 
 
 def ranking_table(selection: Selection, sizes: list[int]) -> Table:

@@ -1,25 +1,29 @@
-"""Read the user's examples: json, jsonl, csv or parquet, in the column layouts that fine-tuning tools share."""
+"""Read a task: a shipped one, a file or a folder; splits that are missing are held out."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
-from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from lensllm import zoo
 from lensllm.errors import InputError
+from lensllm.tasks.columns import ColumnNames
+from lensllm.tasks.containers import SUFFIXES, stem
+from lensllm.tasks.examples import Part, read_examples, read_part
+from lensllm.tasks.folders import files_of
+from lensllm.tasks.hygiene import overlap, said
+from lensllm.tasks.split import hold_out
 from lensllm.tasks.task import Example, Task
+from lensllm.text import counted, listed, shortened, visible
 
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
-LAYOUTS = "prompt + completion, text, or instruction (+ input) + output"
+__all__ = ["read_examples", "read_task"]
+
 HELD_OUT_TEST = 1000
 HELD_OUT_VALIDATION = 400
+FEW_TESTED = 10
 
 
 def read_task(
@@ -28,148 +32,153 @@ def read_task(
     eval_file: str | Path | None = None,
     eval_fraction: float = 0.1,
     seed: int = 0,
+    prompt_column: str = "",
+    completion_column: str = "",
+    text_column: str = "",
+    deduplicate: bool = False,
 ) -> Task:
-    """Read a task by the name of a shipped one, from a folder of splits, or from one file.
+    """Read a task by the name of a shipped one, from a folder, or from one file (docs/data.md).
 
-    Without `eval_file`, a fraction of the file's examples is held out for the test (at most 1,000), and half as
-    many for validation (at most 400); with it, the test examples are that file's. Examples with the same prompt
-    (for plain text, the same text) stay on one side. A folder holds train.*, validation.* and test.*.
+    Without test examples a fraction of the training examples is held out for the test (at most 1,000), and without
+    validation examples half as many (at most 400); examples with the same prompt (for plain text, the same text) stay
+    on one side where there are enough different ones.
+
+    Args:
+        source: name, file or folder.
+        eval_file: file of the test examples.
+        eval_fraction: part held out for the test.
+        seed: of the holding out.
+        prompt_column: column of the prompts, where it is none of the known layouts.
+        completion_column: column of the completions.
+        text_column: column of plain texts.
+        deduplicate: take examples of the test out of training and validation, those of the validation out of
+            training.
 
     Raises:
-        InputError: for a missing or empty file, an unknown column layout, or a row without a completion.
+        InputError: for a missing, damaged or empty file, an unknown layout, a column that would not be read, or a row
+            that cannot be read; and if nothing is left to train on.
     """
-    path = Path(source)
-    if not path.exists():
-        if str(source) in zoo.task_names():
-            path = zoo.task_path(str(source))
-        elif path.suffix or path.parent != Path("."):
-            raise InputError(f"no such task file: {source}")
-        else:
-            raise InputError(
-                f"no task {source!r}: give a file ({', '.join(SUFFIXES)}) or one of {', '.join(zoo.task_names())}"
-            )
+    if not 0 < eval_fraction < 1:
+        raise InputError(f"eval_fraction must lie between 0 and 1, got {eval_fraction:g}")
+    wanted = ColumnNames(prompt_column, completion_column, text_column)
+    path = _found(source)
     if path.is_dir():
-        if eval_file is not None:
-            raise InputError(f"{source} has a test split of its own: leave out the eval file")
-        splits = {split: read_examples(_split_file(path, split)) for split in ("train", "validation", "test")}
-        return Task(path.name, **{split: tuple(examples) for split, examples in splits.items()})
-
-    examples = read_examples(path)
-    name = path.name.split(".")[0]
-    rng = np.random.default_rng(seed)
-    if eval_file is None:
-        if not 0 < eval_fraction < 1:
-            raise InputError(f"eval_fraction must lie between 0 and 1, got {eval_fraction:g}")
-        n_test = min(HELD_OUT_TEST, math.ceil(eval_fraction * len(examples)))
-        test, examples = _hold_out(examples, n_test, rng)
+        files, notes = files_of(path)
+        name = path.resolve().name
+        if "train" not in files:
+            raise InputError(f"{path} has no train file: its splits are {', '.join(files)}")
     else:
-        test = read_examples(Path(eval_file))
-    n_validation = min(HELD_OUT_VALIDATION, math.ceil(eval_fraction / 2 * len(examples)))
-    validation, train = _hold_out(examples, n_validation, rng)
-    if not train:
-        raise InputError(f"{path} leaves no example to train on once {len(test) + len(validation)} are held out")
-    return Task(name, tuple(train), tuple(validation), tuple(test))
+        files, notes, name = {"train": [path]}, (), stem(path)
+    if eval_file is not None:
+        if "test" in files:
+            raise InputError(f"{source} has a test split of its own: leave out the eval file")
+        files["test"] = [Path(eval_file)]
+    parts = {split: read_part(of, wanted) for split, of in files.items()}
+    draft = _Draft(str(path), parts, [*notes, *_notes_of(parts)])
+    draft.hold_out_missing(eval_fraction, np.random.default_rng(seed))
+    draft.compare(deduplicate)
+    return draft.task(name)
 
 
-def read_examples(path: Path) -> list[Example]:
-    """Examples of one file in the order of its rows; rows with an empty completion are left out.
-
-    Raises:
-        InputError: naming the file and the row at fault.
-    """
-    if not path.is_file():
-        raise InputError(f"no such file: {path}")
-    examples = []
-    empty = 0
-    for row, record in enumerate(_records(path), start=1):
-        example = _example(record, path, row)
-        if example.completion:
-            examples.append(example)
-        else:
-            empty += 1
-    if not examples:
-        raise InputError(
-            f"{path} has no examples: "
-            + ("every completion is empty, so there is nothing to learn" if empty else "it is empty")
-        )
-    return examples
-
-
-def _records(path: Path) -> Iterator[Mapping[str, Any]]:
-    kind = path.suffix if path.suffix != ".gz" else path.with_suffix("").suffix
-    opened = gzip.open if path.suffix == ".gz" else open
+def _found(source: str | Path) -> Path:
+    path = Path(source)
+    shown = shortened(visible(source), 120)
     try:
-        if kind in (".jsonl", ".ndjson"):
-            with opened(path, "rt", encoding="utf-8") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield _mapping(json.loads(line), path, number)
-        elif kind == ".json":
-            with opened(path, "rt", encoding="utf-8") as file:
-                rows = json.load(file)
-            if not isinstance(rows, list):
-                raise InputError(f"{path} must hold a list of examples, got {type(rows).__name__}")
-            yield from (_mapping(row, path, number) for number, row in enumerate(rows, start=1))
-        elif kind in (".csv", ".tsv"):
-            table = pd.read_csv(path, sep="\t" if kind == ".tsv" else ",", dtype=str, keep_default_na=False)
-            yield from table.to_dict("records")
-        elif kind == ".parquet":
-            yield from pd.read_parquet(path).to_dict("records")
-        else:
-            raise InputError(f"{path} is of an unknown kind: expected one of {', '.join(SUFFIXES)}")
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON near line {error.lineno}: {error.msg}") from error
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path} has no examples: it is empty") from error
-    except (UnicodeDecodeError, pd.errors.ParserError, gzip.BadGzipFile, OSError) as error:
-        raise InputError(f"{path} cannot be read as {kind}: {error}") from error
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read as {kind}: {error}") from error
+        if path.exists():
+            return path
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shown} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    if str(source) in zoo.task_names():
+        return zoo.task_path(str(source))
+    if path.suffix or path.parent != Path("."):
+        raise InputError(f"no such task file: {shown}")
+    names = ", ".join(zoo.task_names())
+    raise InputError(f"no task {shown!r}: give a file ({', '.join(SUFFIXES)}), a folder of them, or one of {names}")
 
 
-def _mapping(row: object, path: Path, number: int) -> Mapping[str, Any]:
-    if not isinstance(row, dict):
-        raise InputError(f"{path} row {number} must be an object with named columns, got {type(row).__name__}")
-    return row
+def _notes_of(parts: dict[str, Part]) -> list[str]:
+    notes = [note for part in parts.values() for note in part.notes]
+    layouts = {part.layout for part in parts.values()}
+    if len(layouts) > 1:
+        told = ", ".join(f"{split} as {part.layout}" for split, part in parts.items())
+        notes.append(f"the splits are read as different layouts: {told}")
+    if parts["train"].layout == "text + label":
+        labels = sorted({e.completion for e in parts["train"].examples})
+        notes.append(
+            f"read as classification: the text is the prompt, the label the completion ({len(labels):,} labels: "
+            f"{listed(labels)})"
+        )
+        if len(labels) > max(20, len(parts["train"].examples) / 5):
+            notes.append(f"the label has {len(labels):,} different values: these are hardly classes")
+    return notes
 
 
-def _example(record: Mapping[str, Any], path: Path, row: int) -> Example:
-    def value(column: str) -> str:
-        found = record.get(column)
-        if found is None or (isinstance(found, float) and math.isnan(found)):
-            raise InputError(f"{path} row {row} has no {column!r}: fill it in or leave the row out")
-        if isinstance(found, str | int | float | bool | np.generic):
-            return str(found)
-        raise InputError(f"{path} row {row}: {column!r} must be text, got {type(found).__name__}")
+@dataclass
+class _Draft:
+    """A task while its splits are made; what is decided is noted."""
 
-    if "prompt" in record or "completion" in record:
-        return Example(value("prompt"), value("completion"))
-    if "text" in record:
-        return Example("", value("text"))
-    if "instruction" in record and "output" in record:
-        context = value("input") if record.get("input") else ""
-        return Example("\n".join(filter(None, [value("instruction"), context])) + "\n", value("output"))
-    raise InputError(f"{path} row {row} has the columns {', '.join(map(str, record)) or '(none)'}: expected {LAYOUTS}")
+    path: str
+    parts: dict[str, Part]
+    notes: list[str]
 
+    def __post_init__(self) -> None:
+        self.splits: dict[str, list[Example]] = {split: part.examples for split, part in self.parts.items()}
 
-def _split_file(folder: Path, split: str) -> Path:
-    for file in sorted(folder.glob(f"{split}.*")):
-        if set(file.suffixes) & set(SUFFIXES):
-            return file
-    raise InputError(f"{folder} has no {split} file: expected {split}.jsonl (or .json, .csv, .parquet)")
+    def hold_out_missing(self, fraction: float, rng: np.random.Generator) -> None:
+        """Take a test and a validation part from the training examples where there is none."""
+        for split, share, most in (
+            ("test", fraction, HELD_OUT_TEST),
+            ("validation", fraction / 2, HELD_OUT_VALIDATION),
+        ):
+            if split not in self.splits:
+                size = min(most, math.ceil(share * len(self.splits["train"])))
+                made = hold_out(self.splits["train"], size, rng, split)
+                self.splits[split], self.splits["train"] = made.held, made.rest
+                self.notes += [made.note] * bool(made.note)
+        if not self.splits["train"]:
+            held = sum(len(self.splits[split]) for split in ("test", "validation") if split not in self.parts)
+            lacks = "" if "test" in self.parts or len(self.parts) == 1 else "has no test file and "
+            raise InputError(f"{self.path} {lacks}leaves no example to train on once {held} are held out")
 
+    def compare(self, deduplicate: bool) -> None:
+        """Say what the test and the validation part have in common with others; take it out of those if asked.
 
-def _hold_out(examples: list[Example], size: int, rng: np.random.Generator) -> tuple[list[Example], list[Example]]:
-    """`size` examples or slightly more, and the rest, with no prompt on both sides."""
-    groups: dict[str, list[int]] = {}
-    for i, example in enumerate(examples):
-        groups.setdefault((example.prompt or example.completion).casefold(), []).append(i)
-    keys = list(groups)
-    held: set[int] = set()
-    for k in rng.permutation(len(keys)):
-        if len(held) >= size:
-            break
-        held.update(groups[keys[k]])
-    return [examples[i] for i in sorted(held)], [e for i, e in enumerate(examples) if i not in held]
+        Raises:
+            InputError: if all training examples are test examples: the test would measure what was learned by heart.
+        """
+        for split, into in (("test", "train"), ("test", "validation"), ("validation", "train")):
+            tested, trained = self.splits[split], self.splits[into]
+            found = overlap(tested, trained)
+            word = {"train": "training", "validation": "validation"}[into]
+            self.notes += said(found, tested, split, word)
+            if not found.any:
+                continue
+            known = set(tested)
+            if into == "train" and all(e in known for e in trained):
+                raise InputError(
+                    f"all {len(trained):,} training examples are {split} examples as well, so the loss on them would "
+                    f"be that of learning by heart: give other examples for the {split}, or let them be held out"
+                )
+            seen = {*self.splits["train"], *self.splits["validation"]}
+            if split == "test" and into == "train" and all(e in seen for e in tested):
+                self.notes.append(
+                    f"WARNING: every {split} example is trained on: its loss says nothing of new examples"
+                )
+            if deduplicate:
+                self.splits[into] = [e for j, e in enumerate(trained) if j not in found.trained]
+                self.notes.append(f"{counted(len(found.trained), f'{word} example')} of these left out")
+                if not self.splits[into]:
+                    raise InputError(f"{self.path} has no {word} example left without those of the {split}")
+
+    def task(self, name: str) -> Task:
+        """The task, with a word on a test that is too small to tell anything."""
+        tested = len(self.splits["test"])
+        if tested < FEW_TESTED:
+            self.notes.append(
+                f"the test has {counted(tested, 'example')}: with fewer than {FEW_TESTED} hardly any difference "
+                "between candidates can be told from chance, give more"
+            )
+        if len(self.splits["train"]) < 2:
+            self.notes.append("there is one training example")
+        train, validation, test = (tuple(self.splits[split]) for split in ("train", "validation", "test"))
+        return Task(name, train, validation, test, tuple(self.notes))

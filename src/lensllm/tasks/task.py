@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,15 +12,29 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the completion to learn; plain text is a completion with an empty prompt."""
+    """A prompt and the completion to learn; plain text is a completion with an empty prompt.
+
+    Attributes:
+        prompt: what the model reads.
+        completion: what it should write.
+        file: where the example was read from, with the unit it is counted in: `data.jsonl line`.
+        number: of the line or row there; 0 where it came from no file.
+    """
 
     prompt: str
     completion: str
+    file: str = field(default="", compare=False, repr=False)
+    number: int = field(default=0, compare=False, repr=False)
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the completion in UTF-8, the unit that makes tokenizers comparable."""
         return len(self.completion.encode())
+
+    @property
+    def place(self) -> str:
+        """Where it was read from: `data.jsonl line 41`; empty where it came from no file."""
+        return f"{self.file} {self.number}" if self.number else ""
 
 
 @dataclass(frozen=True)
@@ -32,12 +46,15 @@ class Task:
         train: examples to fine-tune on; the full data size is `len(train)`.
         validation: examples that choose learning rates; never trained on, never reported.
         test: examples whose loss is reported and ranked by; never used for any choice.
+        notes: what was left out, not read, or is doubtful about the data, a sentence each. They are no part of the
+            task: equal examples have equal fingerprints.
     """
 
     name: str
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def subset(self, size: int, seed: int = 0) -> list[Example]:
         """The first `size` training examples of one permutation, so that smaller subsets lie inside larger ones.

@@ -12,7 +12,7 @@ from lensllm.candidates import Candidate
 from lensllm.candidates.load import context_length, load_tokenizer
 from lensllm.errors import InputError, TooFewExamples
 from lensllm.tasks import Example, Task
-from lensllm.tasks.encode import Encoded, encode
+from lensllm.tasks.encode import MOST_LEFT_OUT, Encoded, encode, encode_split
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -31,7 +31,7 @@ class EncodedTask:
         self.task = task
         self.training_config = training_config
         self._encoded: dict[str, list[Encoded]] = {}
-        self._train: list[Encoded] = []
+        self._train: list[Encoded | None] = []
         self._tokenizer: Any = None
         self._meter: FlopMeter | None = None
 
@@ -64,26 +64,29 @@ class EncodedTask:
                 count,
                 available,
             )
-        known = len(self._train)
-        if count > known:
-            subset = self.task.subset(count, self.training_config.subset_seed)
-            self._train += self._encode(subset[known:], "train")
-        return self._train[:count]
+        subset = self.task.subset(count, self.training_config.subset_seed)
+        if (known := len(self._train)) < count:
+            made = encode_split(subset[known:], **self._reader())
+            fitting = iter(made.examples)
+            self._train += [None if i in made.left_out else next(fitting) for i in range(made.read)]
+        kept = [example for example in self._train[:count] if example is not None]
+        return kept if len(kept) == count else self._encode(subset, "train")
 
     def meter(self, model: PreTrainedModel) -> FlopMeter:
         """A meter at 0 for the candidate's model, which is counted only once."""
         self._meter = self._meter or FlopMeter(model)
         return copy(self._meter)
 
-    def _encode(self, examples: Sequence[Example], split: str) -> list[Encoded]:
+    def _reader(self) -> dict[str, Any]:
+        """What examples are encoded with."""
         self._tokenizer = self._tokenizer or load_tokenizer(self.candidate)
+        room = min(self.training_config.max_length, context_length(self.candidate, self._tokenizer))
+        return {"tokenizer": self._tokenizer, "encoder_decoder": self.candidate.encoder_decoder, "max_length": room}
+
+    def _encode(self, examples: Sequence[Example], split: str) -> list[Encoded]:
+        """A few examples that do not fit are left out of training and validation, none of the test."""
+        most = 0.0 if split == "test" else MOST_LEFT_OUT
         try:
-            return encode(
-                examples,
-                self._tokenizer,
-                encoder_decoder=self.candidate.encoder_decoder,
-                max_length=min(self.training_config.max_length, context_length(self.candidate, self._tokenizer)),
-                model_name=self.candidate.name,
-            )
+            return encode(examples, **self._reader(), model_name=self.candidate.name, most_left_out=most)
         except InputError as error:
             raise InputError(f"{self.task.name}, {split} split: {error}") from error
