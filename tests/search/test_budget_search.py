@@ -111,15 +111,6 @@ def last(jobs):
     return jobs[-1]
 
 
-def steps(log):
-    """What was decided from what; laws are fitted in other batches after an interruption, which moves a last digit."""
-    return [
-        (logged.results, logged.pending, logged.decision.runs, logged.decision.stopped, logged.decision.choice,
-         pytest.approx(logged.decision.p_best, nan_ok=True))
-        for logged in log.decisions
-    ]  # fmt: skip
-
-
 def test_with_one_slot_everything_repeats(task, candidates, tmp_path):
     """And the order in which models as they came end changes nothing, however many slots."""
     logs = [
@@ -180,7 +171,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(task, candidates, t
         resumed, rest = search_in(folder, task, candidates, slots=slots, kernel=True)
         log = DecisionLog.read(folder)
         if slots == 1:
-            assert steps(log) == steps(known)
+            assert repr(log) == repr(known)
         assert resumed.decision.choice == whole.decision.choice
         assert len(rest) <= len(asked) - most
         assert all(made.agrees for made in replay_folder(folder))
