@@ -9,7 +9,7 @@ from commands import run
 from lensllm.candidates import find_candidate
 from lensllm.errors import InputError
 from lensllm.tasks import Example, Task
-from lensllm.tuning.fine_tune import EncodedTask
+from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.fit import fit_all
 from lensllm.tuning.training_config import TrainingConfig
 
