@@ -17,7 +17,7 @@ from lensllm.search.driver import drive
 from lensllm.search.ladder import Ladder
 from lensllm.store import Store
 from lensllm.tasks import Task, read_task
-from lensllm.theory.bound import LEAST_RUNGS, Bound, Decay, Per, fit_decay, save_bounds
+from lensllm.theory.bound import DECAY_SIZES, Bound, Decay, Per, fit_decay, save_bounds
 from lensllm.theory.bound_job import BoundOf, BoundTerms
 from lensllm.tuning.quiet import quiet
 from lensllm.tuning.training_config import TrainingConfig
@@ -89,7 +89,7 @@ def bound(
             raise InputError(f"every run of {candidate.name} diverged: there is nothing to bound")
     if output_dir is not None:
         save_bounds(output_dir, data.name, bounds)
-    decay = fit_decay(bounds) if len(bounds) >= LEAST_RUNGS else None
+    decay = fit_decay(bounds) if len(bounds) >= DECAY_SIZES else None
     return BoundReport(data.name, candidate.name, bounds, decay)
 
 
