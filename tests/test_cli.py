@@ -107,9 +107,10 @@ def test_a_kill_at_any_moment_loses_at_most_what_was_running(selected, model_fol
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupted_command_says_that_nothing_is_lost(ending, workers, model_folders, sums_file, tmp_path):
     command = ["select", sums_file, "--models", model_folders["gpt"], model_folders["llama"], "--sizes", 100]
-    command += ["--num-train-epochs", 5000, "--workers", workers, "--output-dir", tmp_path]
+    command += ["--num-train-epochs", 1000, "--workers", workers, "--output-dir", tmp_path]
     process = subprocess.Popen([sys.executable, "-m", "lensllm", *map(str, command)], stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "runs.sqlite").exists() or not any(n for _, n in Store(tmp_path, readonly=True).running()):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     children = psutil.Process(process.pid).children()
     process.send_signal(ending)

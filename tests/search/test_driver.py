@@ -155,10 +155,11 @@ def test_a_program_that_died_leaves_its_claims_to_others(toy, tmp_path):
 
 def test_the_death_of_the_driver_ends_its_workers(model_folders, sums_file, tmp_path):
     """Killed by a signal that it cannot see, in the middle of a run that would go on for minutes."""
-    program = [sys.executable, "-m", "lensllm", "select", sums_file, "--sizes", "100", "--num-train-epochs", "5000"]
+    program = [sys.executable, "-m", "lensllm", "select", sums_file, "--sizes", "100", "--num-train-epochs", "1000"]
     models = [str(model_folders[name]) for name in ("gpt", "llama")]
     process = subprocess.Popen([*program, "--workers", "2", "--output-dir", tmp_path, "--models", *models])
     while len(workers := psutil.Process(process.pid).children()) < 2 or not training(tmp_path):
+        assert process.poll() is None
         time.sleep(0.1)
     process.kill()
     process.wait()
