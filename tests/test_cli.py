@@ -214,7 +214,7 @@ def test_a_flag_takes_back_what_the_yaml_asks_for(model_folders, sums_file, tmp_
         (["FEW", "--models", "MODEL"], "fewer than the smallest rung of 50"),
         (["TASK", "--models", "MODEL", "--sizes", "50", "9999"], "size 9999 is outside 1 to 13"),
         (["TASK", "--models", "MODEL", "--budget", "-1"], "option 'budget': input should be greater than 0"),
-        (["TASK", "--models", "MODEL", "--budget", "0.0001"], "and buys the sizes 50 and 100 of 1 candidates"),
+        (["TASK", "--models", "MODEL", "--budget", "0.0001"], "examples the smallest that does is 0."),
         (["TASK", "--models", "MODEL", "--budget-flops", "1e6"], "a budget of 1e+06 FLOPs does not reach two sizes"),
         (["TASK", "--models", "MODEL", "--budget-hours", "1e-7"], "a budget of 1e-07 hours does not reach two sizes"),
         (

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lensllm.candidates import Candidate, find_candidates
@@ -25,6 +26,7 @@ from lensllm.search.callbacks import Callback
 from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
 from lensllm.search.driver import drive
 from lensllm.search.ladder import Ladder, doublings
+from lensllm.search.ladder_plan import plan_ladder
 from lensllm.selection import Selection, rank
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.store import Store
@@ -77,38 +79,70 @@ def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> S
     task = fit_all(task, candidates, config.training_config())
     for note in task.notes:
         logger.warning("note: %s", visible(note))
-    searches = _searches(candidates, task, config)
+    work = _work(candidates, task, config)
+    for note in work.notes:
+        logger.warning("note: %s", visible(note))
     folder, records = Path(config.output_dir), list[Record]()
     store = Store(folder)
     try:
         with _executor(config, len(candidates)) as executor:
-            for search in searches:
+            for search in work.searches:
                 records += [record for _, record in drive(search, executor, store, callbacks)]
     finally:
         store.close()
-    selection = _conclude(records, candidates, task, config.training_config(), searches[-1].stopped)
+    selection = _conclude(records, candidates, task, work)
     selection.save(folder)
     write_report(selection, folder / "report.html")
     return selection
 
 
-def _searches(candidates: list[Candidate], task: Task, config: SelectConfig) -> list[Search]:
-    """What is driven, one after the other: a search within a budget asks for its probes itself."""
+@dataclass(frozen=True)
+class Work:
+    """What is driven, one search after the other, and how.
+
+    Attributes:
+        searches: the last one says why no more was measured.
+        training_config: of every run.
+        notes: what was fitted to the data.
+    """
+
+    searches: list[Search]
+    training_config: TrainingConfig
+    notes: tuple[str, ...] = ()
+
+    @property
+    def stopped(self) -> str:
+        """Why no more was measured."""
+        return self.searches[-1].stopped
+
+
+def _work(candidates: list[Candidate], task: Task, config: SelectConfig) -> Work:
+    """A ladder of the sizes asked for, or a search within a budget, which asks for its probes itself."""
     given = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
     if config.sizes and given:
         raise InputError(f"sizes and {given[0]} exclude each other: give the sizes to measure, or what may be spent")
     training = config.training_config()
-    if not config.sizes:
-        budget, stops = (
-            Budget(config.budget, config.budget_flops, config.budget_hours),
-            (config.stop_p_best, config.stop_regret),
-        )
-        folder = Path(config.output_dir)
-        return [BudgetSearch(candidates, task, training, budget, *stops, kernel=config.kernel, folder=folder)]
-    doublings(len(task.train))
-    ladder = Ladder([FineTune(candidate, task, training, 0) for candidate in candidates], config.sizes)
-    probes = [Measure(candidate, task, training, probe_examples(task)) for candidate in candidates if config.kernel]
-    return [Jobs(list(probes)), ladder] if config.kernel else [ladder]
+    if config.sizes:
+        doublings(len(task.train))
+        return Work(_ladder(candidates, task, training, config.sizes, config.kernel), training)
+    budget = Budget(config.budget, config.budget_flops, config.budget_hours)
+    plan = plan_ladder(task, training, budget)
+    if plan.everything:
+        searches = _ladder(candidates, task, plan.training_config, plan.rungs, config.kernel)
+        searches[-1].stopped = f"every candidate was fine-tuned on all {len(task.train):,} examples"
+        return Work(searches, plan.training_config, plan.notes)
+    stops, folder = (config.stop_p_best, config.stop_regret), Path(config.output_dir)
+    search = BudgetSearch(candidates, task, plan, *stops, kernel=config.kernel, folder=folder)
+    return Work([search], plan.training_config, plan.notes)
+
+
+def _ladder(
+    candidates: list[Candidate], task: Task, training: TrainingConfig, sizes: Sequence[int], kernel: bool
+) -> list[Search]:
+    """Probes if asked for, then the sizes."""
+    ladder = Ladder([FineTune(candidate, task, training, 0) for candidate in candidates], sizes)
+    probes = [Measure(candidate, task, training, probe_examples(task)) for candidate in candidates if kernel]
+    return [Jobs(list(probes)), ladder] if kernel else [ladder]
 
 
 def _executor(config: SelectConfig, candidates: int) -> Executor:
@@ -120,9 +154,7 @@ def _executor(config: SelectConfig, candidates: int) -> Executor:
     return InProcess() if workers == 1 else Processes(workers)
 
 
-def _conclude(
-    records: list[Record], candidates: list[Candidate], task: Task, training: TrainingConfig, stopped: str
-) -> Selection:
+def _conclude(records: list[Record], candidates: list[Candidate], task: Task, work: Work) -> Selection:
     runs = [record for record in records if isinstance(record, Run)]
     first = {run.candidate: run for run in runs if run.examples == 0 and run.status == "done"}
     zero_shots = [first[candidate.name] for candidate in candidates if candidate.name in first]
@@ -141,13 +173,13 @@ def _conclude(
         curves=curves,
         forecast=forecast,
         flops=math.fsum(record.flops for record in records),
-        flops_everything=everything_flops(zero_shots, task, training),
+        flops_everything=everything_flops(zero_shots, task, work.training_config),
         seconds=math.fsum(record.seconds for record in records),
-        stopped=stopped,
+        stopped=work.stopped,
         failures=tuple(record for record in records if record.status != "done"),
-        costs={run.candidate: _cost(run, task, training) for run in zero_shots if run.candidate in tuned},
+        costs={run.candidate: _cost(run, task, work.training_config) for run in zero_shots if run.candidate in tuned},
         phases=phases(curves),
-        notes=task.notes,
+        notes=(*task.notes, *work.notes),
     )
 
 

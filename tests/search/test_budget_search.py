@@ -18,6 +18,8 @@ from lensllm.probes.record import Probe
 from lensllm.search.budget_search import BudgetSearch
 from lensllm.search.cost import Budget
 from lensllm.search.driver import drive
+from lensllm.search.ladder import doublings
+from lensllm.search.ladder_plan import LadderPlan
 from lensllm.search.log import FILE_NAME, DecisionLog
 from lensllm.search.policy import Decision
 from lensllm.search.replay import replay_folder
@@ -89,9 +91,8 @@ class MadeUp(Executor):
 
 
 def search_of(folder, task, candidates, budget=0.5, kernel=False):
-    return BudgetSearch(
-        candidates, task, TrainingConfig(), Budget(part=budget), 0.95, 0.0005, kernel=kernel, folder=folder
-    )
+    plan = LadderPlan(doublings(len(task.train)), TrainingConfig(), Budget(part=budget))
+    return BudgetSearch(candidates, task, plan, 0.95, 0.0005, kernel=kernel, folder=folder)
 
 
 def search_in(folder, task, candidates, *, slots=1, order=lambda jobs: jobs[0], failing=(), budget=0.5, kernel=False,
@@ -203,7 +204,8 @@ def test_a_log_of_rounds_replays_and_goes_on(tmp_path, task):
         assert [made.recorded for made in replayed] == [logged.decision for logged in log.decisions]
         kernel, config = name.endswith("kernel"), TrainingConfig(max_test_examples=40)
         models = [find_candidate(name) for name in log.candidates]
-        search = BudgetSearch(models, task, config, log.budget, 0.95, 0.001, kernel=kernel, folder=folder)
+        plan = LadderPlan(log.rungs, config, log.budget)
+        search = BudgetSearch(models, task, plan, 0.95, 0.001, kernel=kernel, folder=folder)
         executor = MadeUp(1)
         store = Store(folder)
         told = drive(search, executor, store)

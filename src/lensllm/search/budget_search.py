@@ -12,8 +12,9 @@ from lensllm.probes.measure_job import Measure
 from lensllm.probes.record import Probe
 from lensllm.records import Record
 from lensllm.search.base import Search
-from lensllm.search.cost import Budget, probe_examples, probe_flops, run_costs
-from lensllm.search.ladder import doublings, nothing_measured
+from lensllm.search.cost import probe_examples, probe_flops, run_costs
+from lensllm.search.ladder import nothing_measured
+from lensllm.search.ladder_plan import LadderPlan
 from lensllm.search.ledger import Ledger
 from lensllm.search.log import FILE_NAME, DecisionLog, Logged
 from lensllm.search.policy import Decision
@@ -23,7 +24,6 @@ from lensllm.tasks import Task
 from lensllm.tuning.candidate_job import CandidateJob
 from lensllm.tuning.fine_tune import FineTune
 from lensllm.tuning.run import Run
-from lensllm.tuning.training_config import TrainingConfig
 
 
 class BudgetSearch(Search):
@@ -36,23 +36,18 @@ class BudgetSearch(Search):
     Args:
         candidates: to choose from.
         task: to choose for.
-        training_config: of every run.
-        budget: what may be spent.
+        plan: rungs, training and budget that fit the task.
         stop_p_best: probability of being best at which to stop.
         stop_regret: expected log loss above the best's at which to stop.
         kernel: probe every candidate before the first decision, paid from the budget.
         folder: of the log.
-
-    Raises:
-        TooFewExamples: if the task is smaller than the smallest rung.
     """
 
     def __init__(
         self,
         candidates: Sequence[Candidate],
         task: Task,
-        training_config: TrainingConfig,
-        budget: Budget,
+        plan: LadderPlan,
         stop_p_best: float,
         stop_regret: float,
         *,
@@ -61,13 +56,13 @@ class BudgetSearch(Search):
     ) -> None:
         self._candidates = list(candidates)
         self._task = task
-        self._training_config = training_config
+        self._training_config = plan.training_config
         self._kernel = kernel
         self._folder = folder
-        self._log = DecisionLog([], doublings(len(task.train)), [], budget, stop_p_best, stop_regret)
+        self._log = DecisionLog([], plan.rungs, [], plan.budget, stop_p_best, stop_regret)
         self._ledger: Ledger | None = None
         self._policy = policy_of(self._log)
-        self._first = [FineTune(candidate, task, training_config, 0) for candidate in self._candidates]
+        self._first = [FineTune(candidate, task, plan.training_config, 0) for candidate in self._candidates]
         self._waiting: list[CandidateJob] = list(self._first)
         self._begun: dict[str, CandidateJob] = {}
         self._stage: dict[str, Record | None] = {job.key: None for job in self._first}

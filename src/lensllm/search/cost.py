@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -97,6 +97,7 @@ class Budget:
         part: of the FLOPs of fine-tuning every candidate on all the data.
         flops: floating-point operations.
         hours: of computing (one processor or GPU, summed over workers).
+        by_default: whether nothing was given.
 
     Raises:
         InputError: if more than one is given.
@@ -105,6 +106,7 @@ class Budget:
     part: float | None = None
     flops: float | None = None
     hours: float | None = None
+    by_default: bool = field(default=False, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         units = ("of fine-tuning everything", "FLOPs", "hours")
@@ -112,6 +114,7 @@ class Budget:
         given = [f"{value:g} {unit}" for value, unit in zip(values, units, strict=True) if value is not None]
         if len(given) > 1:
             raise InputError(f"the budget is {' and '.join(given)}: give one of budget, budget_flops and budget_hours")
+        object.__setattr__(self, "by_default", not given)
         if not given:
             object.__setattr__(self, "part", DEFAULT_PART)
 

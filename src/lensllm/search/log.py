@@ -63,7 +63,9 @@ class DecisionLog:
         """Write `decisions.json` whole or not at all."""
         rows = [{**vars(logged), "decision": _plain(logged.decision)} for logged in self.decisions]
         part = folder / f"{FILE_NAME}.part"
-        part.write_text(json.dumps({"version": VERSION, **asdict(self), "decisions": rows}, indent=1) + "\n")
+        budget = {name: getattr(self.budget, name) for name in ("part", "flops", "hours")}
+        fields = {"version": VERSION, **asdict(self), "budget": budget, "decisions": rows}
+        part.write_text(json.dumps(fields, indent=1) + "\n")
         part.replace(folder / FILE_NAME)
 
     @classmethod
