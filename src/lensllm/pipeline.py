@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from lensllm.candidates import Candidate, find_candidates
+from lensllm.candidates import Candidate, admit_candidates
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves
 from lensllm.errors import InputError
@@ -58,7 +59,8 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
     task = read_task(
         config.task, eval_file=config.eval_file or None, eval_fraction=config.eval_fraction, seed=config.subset_seed
     )
-    candidates = find_candidates(config.models)
+    found = admit_candidates(config.models)
+    candidates = list(found.admitted)
     setting = Setting(task, config.training_config(), Path(config.output_dir))
     workers = min(config.workers or _default_workers(), len(candidates))
     search = _search(candidates, setting, config, workers)
@@ -67,7 +69,7 @@ def run_selection(config: SelectConfig, progress: Progress | None = None) -> Sel
         made.append(one)
         if progress and isinstance(one, Run):
             progress(one, sum(isinstance(other, Run) for other in made), search.expected)
-    selection = _conclude(made, search, setting)
+    selection = replace(_conclude(made, search, setting), refused=found.refused)
     selection.save(setting.folder)
     write_report(selection, setting.folder / "report.html")
     return selection
@@ -137,11 +139,25 @@ def _conclude(made: list[Run | Probe], search: Ladder | Search, setting: Setting
         seconds=sum(one.seconds for one in made),
         stopped=search.stopped,
         failures=tuple(one for one in made if one.status != "done"),
+        notes=tuple(note for run in zero_shots for note in _notes(run)),
         costs={
             run.candidate: _cost(run, task, setting.training_config) for run in zero_shots if run.candidate in tuned
         },
         phases=phases(curves),
     )
+
+
+def _notes(zero_shot: Run) -> list[str]:
+    """What a reader of a candidate's row has to know."""
+    notes = []
+    if zero_shot.lost:
+        notes.append(
+            f"{zero_shot.candidate}: its tokenizer loses {zero_shot.lost:.2%} of the bytes; "
+            "each is charged at ln 256 nats"
+        )
+    if zero_shot.estimated:
+        notes.append(f"{zero_shot.candidate}: its FLOPs are 2 a parameter and token: {zero_shot.estimated}")
+    return notes
 
 
 def _cost(zero_shot: Run, task: Task, training_config: TrainingConfig) -> Cost:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lensllm.candidates import Refused
 from lensllm.curves import Curves
 from lensllm.forecast import NOT_TUNED, Forecast
 from lensllm.planning import Cost
@@ -65,6 +66,8 @@ class Selection:
         seconds: computing time of the runs, summed over workers.
         stopped: why no more was measured.
         failures: runs and probes that failed or diverged.
+        refused: models that did not take part, with the reason.
+        notes: what a reader of some candidate's row has to know, a sentence each.
         costs: what each candidate costs to train on all the data and to serve, where known.
         phases: of every candidate at its last measured size; they are shown and change no forecast.
         truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
@@ -81,6 +84,8 @@ class Selection:
     seconds: float
     stopped: str
     failures: tuple[Run | Probe, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    notes: tuple[str, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
     truth: dict[str, Any] | None = field(default=None)
@@ -179,6 +184,8 @@ class Selection:
                 {"candidate": run.candidate, "examples": run.examples, "status": run.status, "error": run.error}
                 for run in self.failures
             ],
+            "refused": [{"model": one.name, "reason": one.reason} for one in self.refused],
+            "notes": list(self.notes),
             "costs": {name: asdict(cost) for name, cost in self.costs.items()},
             "phases": [phase.to_dict() for phase in self.phases],
             **({"truth": self.truth} if self.truth else {}),

@@ -6,6 +6,7 @@ from threading import Thread
 
 import psutil
 import pytest
+from folders import edit
 
 from lensllm.candidates import find_candidate
 from lensllm.errors import InputError
@@ -71,23 +72,45 @@ def test_no_process_is_left_behind(setting, model_folders):
 
 def test_an_error_in_a_run_is_its_record_and_the_others_go_on(setting, model_folders, tmp_path):
     broken = shutil.copytree(model_folders["gpt"], tmp_path / "broken")
-    (broken / "model.safetensors").write_bytes(b"torn")
     jobs = [Job(find_candidate(str(folder)), 0) for folder in (broken, model_folders["llama"])]
+    (broken / "model.safetensors").write_bytes(b"torn")
     runs = {run.candidate: run for _, run in run_jobs(jobs, setting, 1, lambda job, run: [])}
     assert runs["broken"].status == "failed"
-    assert "broken cannot be loaded" in runs["broken"].error
+    assert "broken cannot be used: model.safetensors is not a safetensors file" in runs["broken"].error
     assert runs["llama"].status == "done"
+
+
+def test_an_encoding_that_fails_is_the_record_of_its_candidate(setting, model_folders, tmp_path):
+    """Whatever goes wrong while a candidate's examples are encoded, the others go on."""
+    small = shutil.copytree(model_folders["gpt"], tmp_path / "small")
+    edit(small / "tokenizer_config.json", model_max_length=4)
+    beyond = shutil.copytree(model_folders["gpt"], tmp_path / "beyond")
+    edit(beyond / "tokenizer.json", post_processor={"type": "nonsense"})
+    folders = (small, beyond, model_folders["llama"])
+    jobs = [Job(find_candidate(str(folder)), 0) for folder in folders]
+    runs = {run.candidate: run for _, run in run_jobs(jobs, setting, 1, lambda job, run: [])}
+    assert [runs[name].status for name in ("small", "beyond", "llama")] == ["failed", "failed", "done"]
+    assert "small has room for" in runs["small"].error
+    assert "beyond has no usable tokenizer" in runs["beyond"].error
+
+
+def test_a_renamed_folder_takes_its_runs_along(setting, model_folders, tmp_path):
+    folder = shutil.copytree(model_folders["gpt"], tmp_path / "first")
+    [(_, before)] = run_jobs([Job(find_candidate(str(folder)), 0)], setting, 1, lambda job, run: [])
+    renamed = folder.rename(tmp_path / "renamed")
+    [(_, after)] = run_jobs([Job(find_candidate(str(renamed)), 0)], setting, 1, lambda job, run: [])
+    assert (after.candidate, after.seconds) == ("renamed", before.seconds)
 
 
 def test_probes_are_made_once_by_the_same_workers(setting, model_folders, tmp_path):
     broken = shutil.copytree(model_folders["gpt"], tmp_path / "broken")
-    (broken / "model.safetensors").write_bytes(b"torn")
     jobs = [ProbeJob(find_candidate(str(folder)), 16) for folder in (model_folders["gpt"], broken)]
+    (broken / "model.safetensors").write_bytes(b"torn")
     first = {job.candidate.name: probe for job, probe in run_probes(jobs, setting, 2)}
     assert first["gpt"].status == "done"
     assert first["gpt"].flops > 0
     assert first["broken"].status == "failed"
-    assert "broken cannot be loaded" in first["broken"].error
+    assert "broken cannot be used: model.safetensors is not a safetensors file" in first["broken"].error
     [(_, again)] = run_probes(jobs[:1], setting, 1)
     assert (again.seconds, again.losses) == (first["gpt"].seconds, first["gpt"].losses)
     assert Store(setting.folder).runs() == []

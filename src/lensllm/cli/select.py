@@ -69,6 +69,10 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
     if selection.phases_known:
         for said in selection.phase_advice:
             print(said)
+    for note in selection.notes:
+        print(f"note: {note}")
+    for one in selection.refused:
+        print(f"refused: {one.reason}")
     for run in selection.failures:
         print(f"{run.status}: {run.candidate} on {run.examples:,} examples: {run.error}")
     print(selection.sentence)

@@ -10,7 +10,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -217,23 +217,24 @@ def _serve(pipe: Connection, setting: Setting) -> None:
                 outcome: Run | Probe | InputError = store.once(
                     key, setting.task.name, job.candidate.name, job.examples, make, kind
                 )
+                if isinstance(outcome, Run | Probe):
+                    outcome = replace(outcome, candidate=job.candidate.name)
             except InputError as error:
                 outcome = error
             pipe.send(outcome)
 
 
 def _make(encoded: Any, job: Job | ProbeJob) -> Run | Probe:
-    """The record; what goes wrong is its content and not the end of the others, but for examples that do not fit."""
+    """The record; what goes wrong with a candidate is its content and not the end of the others."""
     from lensllm.probes.measure import measure
     from lensllm.tuning.fine_tune import fine_tune
 
     if isinstance(job, ProbeJob):
-        examples = encoded.probe_examples(job.examples)
-    else:
-        encoded.encode()
+        encoded.check_probe(job.examples)
     try:
         if isinstance(job, ProbeJob):
-            return measure(job.candidate, examples).probe
+            return measure(job.candidate, encoded.probe_examples(job.examples)).probe
+        encoded.encode()
         return fine_tune(encoded, job.examples, job.learning_rate, job.previous_validation_loss)
     except InputError as error:
         return _failed(job, str(error))

@@ -57,6 +57,7 @@ class EncodedTask:
                     encoder_decoder=self.candidate.encoder_decoder,
                     max_length=min(self.training_config.max_length, context_length(self.candidate, self._tokenizer)),
                     model_name=self.candidate.name,
+                    vocabulary=self.candidate.vocabulary,
                 )
             except InputError as error:
                 raise InputError(f"{self.task.name}, {name} split: {error}") from error
@@ -68,12 +69,20 @@ class EncodedTask:
         Raises:
             InputError: if the task has not got so many, or a completion does not fit the model.
         """
+        self.check_probe(count)
+        return self.split("train")[:count]
+
+    def check_probe(self, count: int) -> None:
+        """Refuse to probe on more examples than there are.
+
+        Raises:
+            InputError: saying how many there are.
+        """
         if count > len(self.task.train):
             raise InputError(
                 f"{count} probe examples asked for, and {self.task.name} has {len(self.task.train)} training "
                 "examples: ask for fewer"
             )
-        return self.split("train")[:count]
 
     def encode(self) -> None:
         """Encode all splits, so that an example that does not fit is found before anything is trained.
@@ -168,6 +177,8 @@ def fine_tune(
         seed=training_config.seed,
         subset_seed=training_config.subset_seed,
         error="" if done else error or "the test loss is not finite",
+        lost=result.lost / result.n_bytes if result else 0.0,
+        estimated=meter.estimated,
     )
 
 

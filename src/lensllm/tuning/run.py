@@ -38,6 +38,8 @@ class Run:
         seed: order of the training examples.
         subset_seed: the permutation that chose them.
         error: why the run failed or diverged.
+        lost: share of the test completions' bytes that the tokens do not give back; each was charged ln 256 nats.
+        estimated: why `flops` are 2 N a token and not counted; empty where they were counted.
     """
 
     candidate: str
@@ -57,3 +59,5 @@ class Run:
     seed: int = 0
     subset_seed: int = 0
     error: str = ""
+    lost: float = 0.0
+    estimated: str = ""
