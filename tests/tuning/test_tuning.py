@@ -166,3 +166,13 @@ def test_a_rung_that_does_not_help_is_tried_at_a_lower_learning_rate(encoded):
     better = fine_tune(encoded("gpt", training_config), 96, 0.1, previous_validation_loss=0.0)
     assert better.learning_rate == pytest.approx(0.03)
     assert better.nats_per_byte == fine_tune(encoded("gpt", training_config), 96, better.learning_rate).nats_per_byte
+
+
+def test_bytes_that_the_tokens_do_not_carry_are_charged(encoded):
+    b = encoded("gpt")
+    examples = b.split("test")
+    plain = evaluate(load_model(b.candidate), examples)
+    lossy = evaluate(load_model(b.candidate), [dataclasses.replace(one, n_lost=1) for one in examples])
+    assert (lossy.nats, lossy.lost) == (plain.nats, len(examples))
+    charged = plain.nats_per_byte + len(examples) * math.log(256) / plain.n_bytes
+    assert lossy.nats_per_byte == pytest.approx(charged, rel=1e-12)

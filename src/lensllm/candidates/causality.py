@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from lensllm.candidates.check import first_line
 from lensllm.errors import InputError
 
 LENGTH = 12
@@ -15,40 +17,51 @@ ROUNDING = 1e-4
 
 @torch.no_grad()
 def earlier_logits_move(model: PreTrainedModel, length: int = LENGTH) -> float:
-    """How far the logits before the last token move when the last token is changed.
+    """How far the logits before the last token move when that token is changed, and when it is cut off.
+
+    For an encoder-decoder it is the last token that the decoder reads, the encoder reading the same text.
 
     Returns:
         max |logits - logits'| over all positions but the last, in units of the standard deviation of the logits:
         at most rounding (some 1e-6) for a model that reads the past only.
     """
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
-    first = torch.arange(length) * 7 % max(vocabulary - 1, 1)
-    ids = torch.stack([first, first])
-    ids[1, -1] = (ids[0, -1] + 1) % vocabulary
-    ids = ids.to(model.device)
-    outputs = [model(input_ids=row[None], attention_mask=torch.ones_like(row[None])).logits[0] for row in ids]
-    one, other = (logits[: length - 1].double() for logits in outputs)
+    ids = (torch.arange(length, device=model.device) * 7 + 2) % max(vocabulary, 1)
+    changed = ids.clone()
+    changed[-1] = (ids[-1] + 1) % vocabulary
+    one, *others = (_logits(model, row)[: length - 1].double() for row in (ids, changed, ids[:-1]))
     spread = float(one.std())
-    return 0.0 if spread == 0 else float((one - other).abs().max()) / spread
+    moved = max(float((one - other).abs().max()) for other in others)
+    return 0.0 if spread == 0 else moved / spread
+
+
+def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    """Shape (T, V): those of a causal model that reads these tokens, or of a decoder that does."""
+    row, options = ids[None], {"use_cache": False}
+    if not model.config.is_encoder_decoder:
+        return model(input_ids=row, attention_mask=torch.ones_like(row), **options).logits[0]
+    source = (torch.arange(LENGTH, device=model.device) * 5 + 2)[None] % int(ids.max() + 1)
+    return model(source, attention_mask=torch.ones_like(source), decoder_input_ids=row, **options).logits[0]
 
 
 def check_causal(model: PreTrainedModel) -> None:
     """Refuse a model that reads what it should predict; left as it was, in evaluation mode.
 
     Raises:
-        InputError: if earlier logits move, or the model cannot be run.
+        InputError: if earlier logits move, are not finite, or the model cannot be run.
     """
     kind = model.config.model_type
+    if model.config.is_encoder_decoder and getattr(model.config, "decoder_start_token_id", None) is None:
+        raise InputError("config.json has no decoder_start_token_id, so its decoder cannot begin")
     try:
         moved = earlier_logits_move(model)
     except Exception as error:
-        raise InputError(
-            f"{kind} cannot be run on {LENGTH} tokens: {type(error).__name__}: {str(error).splitlines()[0]}"
-        ) from error
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"{kind} cannot be run on {LENGTH} tokens: {said}") from error
     if math.isnan(moved):
         raise InputError("its logits are not finite: its weights are damaged or come from a run that diverged")
     if moved > ROUNDING:
         raise InputError(
-            f"{kind} reads the tokens that it should predict (changing the last one moves the logits before it by "
-            f"{moved:.2g} standard deviations), so it cannot write text"
+            f"{kind} reads the tokens that it should predict (changing or cutting off the last one moves the logits "
+            f"before it by {moved:.2g} standard deviations), so it cannot write text"
         )

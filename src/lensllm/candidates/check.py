@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from lensllm.candidates.candidate import Candidate
@@ -82,7 +85,12 @@ def configuration(candidate: Candidate) -> Any:
             "a newer transformers may know it"
         )
     try:
-        return CONFIG_MAPPING[kind].from_dict(without_steering(read_object(candidate.folder, CONFIG)))
+        with tempfile.TemporaryDirectory(prefix="lensllm-") as folder:
+            cleaned = without_steering(read_object(candidate.folder, CONFIG))
+            (Path(folder) / CONFIG).write_text(json.dumps(cleaned))
+            return CONFIG_MAPPING[kind].from_pretrained(folder, local_files_only=True)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"config.json has a value that {kind} cannot have: {first_line(error)}") from error
 

@@ -90,7 +90,7 @@ def admit_candidates(models: Sequence[str]) -> Found:
         except InputError as error:
             refused.append(Refused(printable(model), str(error)))
     if not admitted:
-        raise InputError("\n".join(one.reason for one in refused))
+        raise InputError("; ".join(one.reason for one in refused))
     return Found(tuple(_told_apart(list(admitted.values()))), tuple(refused))
 
 

@@ -57,7 +57,7 @@ def load_model(candidate: Candidate, **options: Any) -> PreTrainedModel:
         if first:
             compare(kind, config, read_headers(candidate.folder, candidate.shards))
         model = _from_files(candidate, kind, config, options)
-        if first and not model.config.is_encoder_decoder:
+        if first:
             check_causal(model)
         _admitted.add(candidate.fingerprint)
         return model

@@ -123,11 +123,11 @@ def _count(model: PreTrainedModel, length: int, kept: int) -> tuple[int, int]:
 
 
 def _counted(model: PreTrainedModel, length: int, kept: int) -> tuple[int, int]:
-    token = 1 if model.config.pad_token_id == 0 else 0
+    token = 1 if getattr(model.config.get_text_config(decoder=True), "pad_token_id", None) == 0 else 0
     ids = torch.full((1, length), token, dtype=torch.long, device=model.device)
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
     if model.config.is_encoder_decoder:
-        inputs["labels"] = ids.new_full((1, kept), token)
+        inputs["decoder_input_ids"] = ids.new_full((1, kept), token)
     elif keeps_logits(model):
         inputs["logits_to_keep"] = kept
     with FlopCounterMode(display=False) as forward:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from lensllm.candidates.decoder_inputs import decoder_inputs
 from lensllm.tasks.encode import IGNORED, Encoded, collate
 
 LOST_BYTE = math.log(256)
@@ -62,7 +63,7 @@ def token_nats(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     labels = batch["labels"]
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     if model.config.is_encoder_decoder:
-        logits = model(**inputs, labels=labels).logits
+        logits = model(**inputs, decoder_input_ids=decoder_inputs(model, labels), use_cache=False).logits
     else:
         first = first_labelled(labels)
         labels = labels[:, first + 1 :]

@@ -11,7 +11,10 @@ from transformers import PreTrainedModel
 
 EXPERT = re.compile(r"(^|\.)(\w+_)?experts?\.")
 SHARED = re.compile(r"shared")
+TOWERS = re.compile(r"(^|\.)(vision|visual|image|audio|speech|multi_modal|multimodal|embed_vision|embed_audio)")
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk", "top_k_experts", "top_k", "moe_k")
+WIDTHS = ("head_dim", "qk_head_dim", "v_head_dim", "d_kv", "kv_channels")
 CROSS = re.compile(r"(encoder_attn|EncDecAttention|cross_attn|cross_attention)\.(k|v)(_proj)?\.")
 
 
@@ -42,20 +45,21 @@ class UsedParameters:
 
 
 def used_parameters(model: PreTrainedModel) -> UsedParameters:
-    """Count them: no embedding that is only looked up, of the experts as many as a token is sent to."""
+    """Count them: no embedding that is only looked up, of the experts as many as a token is sent to, no eye or ear."""
     output = model.get_output_embeddings()
     head = output.weight if output is not None and hasattr(output, "weight") else None
     looked_up = {id(p) for one in model.modules() if isinstance(one, nn.Embedding) for p in one.parameters()}
     encoder = model.get_encoder() if model.config.is_encoder_decoder else None
     of_encoder = {id(p) for p in encoder.parameters()} if encoder is not None else set()
-    chosen = _chosen(model.config)
+    chosen, said = _chosen(model.config), _said(model.config)
     experts = _numbers(model)
     read = written = 0.0
     for name, parameter in model.named_parameters():
-        if parameter is head or id(parameter) in looked_up or parameter.dim() < 2:
+        if parameter is head or id(parameter) in looked_up or parameter.dim() < 2 or TOWERS.search(name):
             continue
         number = float(parameter.numel())
-        if EXPERT.search(name) and not SHARED.search(name) and chosen:
+        stacked = parameter.dim() == 3 and parameter.shape[0] in said
+        if chosen and not SHARED.search(name) and (stacked or EXPERT.search(name)):
             many = parameter.shape[0] if parameter.dim() == 3 else experts.get(_place(name), 1)
             number *= min(1.0, chosen / many)
         if encoder is None or id(parameter) in of_encoder or CROSS.search(name):
@@ -69,6 +73,11 @@ def _chosen(config: Any) -> int:
     text = config.get_text_config(decoder=True)
     found = [value for name in CHOSEN if isinstance(value := getattr(text, name, None), int) and value > 0]
     return found[0] if found else int(hasattr(text, "num_experts"))
+
+
+def _said(config: Any) -> set[int]:
+    text = config.get_text_config(decoder=True)
+    return {value for name in EXPERTS if isinstance(value := getattr(text, name, None), int) and value > 1}
 
 
 def _place(name: str) -> str:
@@ -92,7 +101,8 @@ def _attention(config: Any) -> float:
     if config.is_encoder_decoder:
         layers *= 3
     heads, width = getattr(text, "num_attention_heads", 1) or 1, getattr(text, "hidden_size", 0) or 0
-    a_head = max(getattr(text, name, 0) or 0 for name in ("head_dim", "qk_head_dim", "v_head_dim", "d_kv"))
+    a_head = max(getattr(text, name, 0) or 0 for name in WIDTHS)
+    a_head = max(a_head, sum(getattr(text, f"qk_{part}_head_dim", 0) or 0 for part in ("nope", "rope")))
     if isinstance(heads, list):
         heads = max(heads)
     return 4.0 * layers * max(width, heads * a_head)
