@@ -6,7 +6,7 @@ from folders import edit
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, XLNetConfig, XLNetLMHeadModel
 
 from lensllm.candidates import find_candidate
-from lensllm.candidates.causality import ROUNDING, check_causal, earlier_logits_move
+from lensllm.candidates.causality import ROUNDING, check_causal, earlier_logits_move, padding_moves
 from lensllm.candidates.decoder_inputs import decoder_inputs
 from lensllm.candidates.load import load_model
 from lensllm.errors import InputError
@@ -52,6 +52,20 @@ def _without_mask(module, args, kwargs):
     return args, {**kwargs, "attention_mask": None}
 
 
+def test_padding_that_is_read_is_found():
+    model = made("bart", pad_token_id=1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    assert padding_moves(model) < ROUNDING
+    assert earlier_logits_move(model) < ROUNDING
+    for layer in model.model.encoder.layers:
+        layer.self_attn.register_forward_pre_hook(_without_mask, with_kwargs=True)
+    assert earlier_logits_move(model) < ROUNDING
+    with pytest.raises(InputError, match="bart reads the padding behind a short example"):
+        check_causal(model)
+
+
 def test_a_decoder_that_cannot_begin(model_folders, tmp_path):
     folder = shutil.copytree(model_folders["t5"], tmp_path / "t5")
     edit(folder / "config.json", decoder_start_token_id=None, layer_norm_epsilon=1e-5)
@@ -69,5 +83,16 @@ def test_what_the_decoder_reads_is_what_the_model_makes_of_labels(kind):
         ours = model(source, decoder_input_ids=decoder_inputs(model, labels)).logits
     assert torch.allclose(own, ours)
     padded = torch.tensor([[5, 6, 7, 2, -100, -100]])
+    kept = padded.clone()
     assert torch.equal(decoder_inputs(model, padded)[:, :4], decoder_inputs(model, labels))
     assert (decoder_inputs(model, padded) >= 0).all()
+    assert torch.equal(padded, kept)
+
+
+def test_labels_stay_as_they_are():
+    """FSMT shifts its labels in place: padding would be learned and counted."""
+    sizes = dict(langs=["en", "de"], src_vocab_size=90, tgt_vocab_size=90, d_model=16)
+    model = made("fsmt", **sizes, pad_token_id=1, bos_token_id=0)
+    labels = torch.tensor([[5, 6, 2, -100]])
+    assert (decoder_inputs(model, labels) >= 0).all()
+    assert labels.tolist() == [[5, 6, 2, -100]]

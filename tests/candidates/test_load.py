@@ -144,6 +144,12 @@ def test_a_tied_output_layer_may_be_saved_too(copied):
     load_model(find_candidate(str(folder)))
 
 
+def test_a_part_for_text_that_is_none(copied):
+    folder = copied("llama")
+    edit(folder / "config.json", text_config=[1])
+    refuses(folder, "llama cannot be used: its weights do not fit its configuration")
+
+
 def test_half_precision_is_read(copy):
     save(copy, {name: tensor.to(torch.bfloat16) for name, tensor in weights(copy).items()})
     assert load_model(find_candidate(str(copy))).dtype == torch.float32

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lensllm.candidates.check import first_line
+from lensllm.candidates.decoder_inputs import decoder_inputs
 from lensllm.errors import InputError
 
 LENGTH = 12
@@ -44,8 +45,32 @@ def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
     return model(source, attention_mask=torch.ones_like(source), decoder_input_ids=row, **options).logits[0]
 
 
+@torch.no_grad()
+def padding_moves(model: PreTrainedModel, length: int = LENGTH) -> float:
+    """How far the logits of a short example move when it is padded to the length of another, masked.
+
+    Returns:
+        As `earlier_logits_move`. 0 for a causal model, where what comes behind moves nothing once that was tried.
+    """
+    if not model.config.is_encoder_decoder:
+        return 0.0
+    long = (torch.arange(2 * length, device=model.device) * 7 + 2) % int(model.get_input_embeddings().weight.shape[0])
+    source, labels = long[:length], long[length:]
+    short, few = source[: length // 2], labels[: length // 2]
+    nothing, masked = torch.zeros_like(source), torch.full_like(labels, -100)
+    sources = torch.stack([source, torch.cat([short, nothing[len(short) :]])])
+    targets = torch.stack([labels, torch.cat([few, masked[len(few) :]])])
+    mask = torch.ones_like(sources)
+    mask[1, len(short) :] = 0
+    both = model(sources, attention_mask=mask, decoder_input_ids=decoder_inputs(model, targets), use_cache=False)
+    ones = torch.ones_like(short)[None]
+    alone = model(short[None], attention_mask=ones, decoder_input_ids=decoder_inputs(model, few[None]), use_cache=False)
+    one, other = alone.logits[0].double(), both.logits[1, : len(few)].double()
+    return float((one - other).abs().max() / one.std()) if one.std() > 0 else 0.0
+
+
 def check_causal(model: PreTrainedModel) -> None:
-    """Refuse a model that reads what it should predict; left as it was, in evaluation mode.
+    """Refuse a model that reads what it should predict, or padding; left as it was, in evaluation mode.
 
     Raises:
         InputError: if earlier logits move, are not finite, or the model cannot be run.
@@ -54,7 +79,7 @@ def check_causal(model: PreTrainedModel) -> None:
     if model.config.is_encoder_decoder and getattr(model.config, "decoder_start_token_id", None) is None:
         raise InputError("config.json has no decoder_start_token_id, so its decoder cannot begin")
     try:
-        moved = earlier_logits_move(model)
+        moved, padded = earlier_logits_move(model), padding_moves(model)
     except Exception as error:
         said = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"{kind} cannot be run on {LENGTH} tokens: {said}") from error
@@ -64,4 +89,9 @@ def check_causal(model: PreTrainedModel) -> None:
         raise InputError(
             f"{kind} reads the tokens that it should predict (changing or cutting off the last one moves the logits "
             f"before it by {moved:.2g} standard deviations), so it cannot write text"
+        )
+    if not padded <= ROUNDING:
+        raise InputError(
+            f"{kind} reads the padding behind a short example although it is masked (the logits move by {padded:.2g} "
+            "standard deviations), so its losses would depend on what an example is measured beside"
         )

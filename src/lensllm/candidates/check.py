@@ -65,6 +65,9 @@ def check(candidate: Candidate) -> None:
         raise InputError(f"{printable(candidate.model_name_or_path)}: {error}") from error
     except OSError as error:
         raise InputError(f"{printable(candidate.model_name_or_path)} cannot be read: {error.strerror}") from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"{printable(candidate.model_name_or_path)} cannot be checked: {said}") from error
 
 
 def configuration(candidate: Candidate) -> Any:

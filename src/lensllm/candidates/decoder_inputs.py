@@ -15,13 +15,13 @@ def decoder_inputs(model: Any, labels: Tensor) -> Tensor:
 
     Args:
         model: an encoder-decoder of transformers.
-        labels: shape (batch, T), -100 where nothing is to be predicted.
+        labels: shape (batch, T), -100 where nothing is to be predicted; left as they are (FSMT would overwrite them).
 
     Returns:
         Shape (batch, T).
     """
     if hasattr(model, "prepare_decoder_input_ids_from_labels"):
-        return model.prepare_decoder_input_ids_from_labels(labels=labels)
+        return model.prepare_decoder_input_ids_from_labels(labels=labels.clone())
     start = torch.full_like(labels[:, :1], model.config.decoder_start_token_id)
     moved = torch.cat([start, labels[:, :-1]], dim=1)
     return moved.masked_fill(moved == -100, model.config.pad_token_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel
 
 from lensllm.candidates.candidate import Candidate
@@ -63,7 +62,7 @@ def load_model(candidate: Candidate, **options: Any) -> PreTrainedModel:
         return model
     except InputError as error:
         raise InputError(f"{name} cannot be used: {error}") from error
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError) as error:
+    except Exception as error:
         raise InputError(f"{name} cannot be loaded: {first_line(error)}") from error
 
 

@@ -64,7 +64,7 @@ def compare(kind: Any, config: Any, tensors: dict[str, Tensor]) -> None:
                 output_loading_info=True,
                 local_files_only=True,
             )
-    except (RuntimeError, ValueError, NotImplementedError, KeyError) as error:
+    except Exception as error:
         raise InputError(f"its weights do not fit its configuration: {first_line(error)}") from error
     check_report(model, report)
     for name, _ in model.named_parameters():

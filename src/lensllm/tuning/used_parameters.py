@@ -69,15 +69,23 @@ def used_parameters(model: PreTrainedModel) -> UsedParameters:
     return UsedParameters(read, written, float(head.numel()) if head is not None else 0.0, _attention(model.config))
 
 
+def _value(config: Any, name: str) -> Any:
+    """A setting; None where there is none, or another one for each layer."""
+    try:
+        return getattr(config, name, None)
+    except Exception:
+        return None
+
+
 def _chosen(config: Any) -> int:
     text = config.get_text_config(decoder=True)
-    found = [value for name in CHOSEN if isinstance(value := getattr(text, name, None), int) and value > 0]
+    found = [value for name in CHOSEN if isinstance(value := _value(text, name), int) and value > 0]
     return found[0] if found else int(hasattr(text, "num_experts"))
 
 
 def _said(config: Any) -> set[int]:
     text = config.get_text_config(decoder=True)
-    return {value for name in EXPERTS if isinstance(value := getattr(text, name, None), int) and value > 1}
+    return {value for name in EXPERTS if isinstance(value := _value(text, name), int) and value > 1}
 
 
 def _place(name: str) -> str:
@@ -97,12 +105,12 @@ def _numbers(model: nn.Module) -> dict[str, int]:
 
 def _attention(config: Any) -> float:
     text = config.get_text_config(decoder=True)
-    layers = getattr(text, "num_hidden_layers", 0) or 0
+    layers = _value(text, "num_hidden_layers") or 0
     if config.is_encoder_decoder:
         layers *= 3
-    heads, width = getattr(text, "num_attention_heads", 1) or 1, getattr(text, "hidden_size", 0) or 0
-    a_head = max(getattr(text, name, 0) or 0 for name in WIDTHS)
-    a_head = max(a_head, sum(getattr(text, f"qk_{part}_head_dim", 0) or 0 for part in ("nope", "rope")))
+    heads, width = _value(text, "num_attention_heads") or 1, _value(text, "hidden_size") or 0
+    a_head = max(_value(text, name) or 0 for name in WIDTHS)
+    a_head = max(a_head, sum(_value(text, f"qk_{part}_head_dim") or 0 for part in ("nope", "rope")))
     if isinstance(heads, list):
         heads = max(heads)
     return 4.0 * layers * max(width, heads * a_head)
