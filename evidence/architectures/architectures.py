@@ -262,7 +262,8 @@ def summary(rows: Sequence[dict[str, str]], version: str) -> str:
         f"A tiny random model of each of the {len(rows)} architectures that transformers {version} opens for writing "
         "text went through the door and the probes. *Loss*: over a padded batch it equals the model's own, one example "
         "at a time, within 1e-4. *FLOPs*: torch's count is within a quarter of 2 N a token; where it is not, 2 N a "
-        "token is charged and said. *Kernel*, *curvature*: the probe runs and is finite.",
+        "token is charged and said. *Kernel*, *curvature*: the probe runs and is finite. Encoders (bert, ...) were "
+        "built as decoders (`is_decoder`); as they are published they are refused.",
         "",
         f"**{len(admitted)} are admitted**, of {len(whole)} everything can be measured:",
         "",

@@ -45,8 +45,12 @@ WITHOUT_FILES = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 FEWEST_PARTS = 3
 
 
-def check(candidate: Candidate) -> None:
+def check(candidate: Candidate, *, tokenizer: bool = True) -> None:
     """Refuse a candidate that cannot be what it claims to be, from its small files and the headers of its weights.
+
+    Args:
+        candidate: to be checked.
+        tokenizer: whether it needs one; a trained copy is measured with its base's.
 
     Raises:
         InputError: with the reason in one sentence that names the candidate.
@@ -57,7 +61,8 @@ def check(candidate: Candidate) -> None:
         _check_quantisation(candidate.config)
         config = configuration(candidate)
         _check_writer(candidate, config)
-        _check_tokenizer(candidate)
+        if tokenizer:
+            _check_tokenizer(candidate)
         tensors = read_headers(candidate.folder, candidate.shards)
         _check_weights(tensors)
         _check_layers(config, len(tensors))

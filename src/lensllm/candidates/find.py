@@ -39,17 +39,21 @@ class Found:
     refused: tuple[Refused, ...] = ()
 
 
-def find_candidate(model: str) -> Candidate:
+def find_candidate(model: str, *, tokenizer: bool = True) -> Candidate:
     """The candidate that `model` names: a local folder, a zoo name, or a hub id with an optional `@revision`.
 
     A hub model is downloaded once into the Hugging Face cache (`HF_HOME` and `HF_HUB_OFFLINE` are honoured);
     only configuration, tokenizer and safetensors files are fetched, so pickled weights are never even opened.
 
+    Args:
+        model: what the user wrote.
+        tokenizer: whether a tokenizer is asked for, too.
+
     Raises:
         InputError: if there is no such model, or `check` refuses it.
     """
     candidate = _locate(model)
-    check(candidate)
+    check(candidate, tokenizer=tokenizer)
     return candidate
 
 

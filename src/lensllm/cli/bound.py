@@ -90,7 +90,7 @@ def _of_weights(tuned: Path, candidate: Any, data: Any, sizes: list[int] | None,
         raise InputError(f"size {examples} is outside 1 to {len(data.train)}, the task's training examples")
     encoded = EncodedTask(candidate, data, TrainingConfig())
     pretrained = {name: p.detach() for name, p in load_model(candidate).named_parameters()}
-    model = load_model(find_candidate(str(tuned)), attn_implementation="eager")
+    model = load_model(find_candidate(str(tuned), tokenizer=False), attn_implementation="eager")
     train, test = encoded.split("train")[:examples], encoded.split("test")
     return bound_of(candidate.name, pretrained, model, train, test, **options)
 
