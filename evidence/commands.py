@@ -173,6 +173,17 @@ def bound(
 
 
 @app.command()
+def architectures(
+    kinds: Annotated[list[str] | None, typer.Argument(help="Try these and print what was found.")] = None,
+    summary: Annotated[bool, typer.Option("--summary", help="Try nothing, write the table of what is there.")] = False,
+) -> None:
+    """A tiny model of every architecture of transformers through the door and all probes (20 minutes)."""
+    from evidence.architectures.architectures import run
+
+    run(kinds or (), summary_only=summary)
+
+
+@app.command()
 def quadrature(json_file: Json = None) -> None:
     """How good the interval of v^T H^+ v is (seconds)."""
     from evidence.theory.quadrature import RESULT, run

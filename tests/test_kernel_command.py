@@ -64,7 +64,7 @@ def test_the_store_keeps_the_probe_and_lends_its_losses(capsys, model, sums_file
     [
         (["--probe", "500"], "500 examples asked for, and sums has 136 training examples: ask for fewer"),
         (["--probe", "2"], "2 probe examples are too few"),
-        (["--model", "BROKEN"], "the model's logits are not finite before any training"),
+        (["--model", "BROKEN"], "its logits are not finite: its weights are damaged"),
         (["--save", "NOWHERE/k.npz"], "cannot be written: there is no folder"),
         (["--html", "NOWHERE/k.html"], "cannot be written: there is no folder"),
         (["--curves", "OTHER"], "has no losses of gpt: its candidates are other"),

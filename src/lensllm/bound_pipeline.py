@@ -125,6 +125,6 @@ def _of_weights(
     with quiet():
         encoded = EncodedTask(candidate, task, TrainingConfig())
         pretrained = {name: p.detach() for name, p in load_model(candidate).named_parameters()}
-        model = load_model(find_candidate(tuned), attn_implementation="eager")
+        model = load_model(find_candidate(tuned, tokenizer=False), attn_implementation="eager")
         train, test = encoded.train(examples), encoded.split("test")
         return bound_of(candidate.name, pretrained, model, train, test, clip=clip, per=per)

@@ -6,10 +6,10 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lensllm.candidates import Candidate, find_candidates
+from lensllm.candidates import Candidate, admit_candidates
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves, features
 from lensllm.errors import InputError
@@ -75,7 +75,8 @@ def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> S
         text_column=config.text_column,
         deduplicate=config.deduplicate,
     )
-    candidates = find_candidates(config.models)
+    found = admit_candidates(config.models)
+    candidates = list(found.admitted)
     task = fit_all(task, candidates, config.training_config())
     for note in task.notes:
         logger.warning("note: %s", visible(note))
@@ -90,7 +91,7 @@ def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> S
                 records += [record for _, record in drive(search, executor, store, callbacks)]
     finally:
         store.close()
-    selection = _conclude(records, candidates, task, work)
+    selection = replace(_conclude(records, candidates, task, work), refused=found.refused)
     selection.save(folder)
     write_report(selection, folder / "report.html")
     return selection
@@ -179,8 +180,21 @@ def _conclude(records: list[Record], candidates: list[Candidate], task: Task, wo
         failures=tuple(record for record in records if record.status != "done"),
         costs={run.candidate: _cost(run, task, work.training_config) for run in zero_shots if run.candidate in tuned},
         phases=phases(curves),
-        notes=(*task.notes, *work.notes),
+        notes=(*task.notes, *work.notes, *(note for run in zero_shots for note in _notes(run))),
     )
+
+
+def _notes(zero_shot: Run) -> list[str]:
+    """What a reader of a candidate's row has to know."""
+    notes = []
+    if zero_shot.lost:
+        notes.append(
+            f"{zero_shot.candidate}: its tokenizer loses {zero_shot.lost:.2%} of the bytes; "
+            "each is charged at ln 256 nats"
+        )
+    if zero_shot.estimated:
+        notes.append(f"{zero_shot.candidate}: its FLOPs are 2 a parameter and token: {zero_shot.estimated}")
+    return notes
 
 
 def _curves(candidates: list[Candidate], records: list[Record]) -> Curves:

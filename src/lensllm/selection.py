@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lensllm.candidates import Refused
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast, with_zero_shot
 from lensllm.planning import Cost
@@ -72,9 +73,10 @@ class Selection:
         seconds: computing time of the runs, summed over workers.
         stopped: why no more was measured.
         failures: runs and probes that failed or diverged.
+        refused: models that did not take part, with the reason.
         costs: what each candidate costs to train on all the data and to serve, where known.
         phases: of every candidate at its last measured size; they are shown and change no forecast.
-        notes: what is doubtful about the data, was left out or not read, a sentence each.
+        notes: what is doubtful, was left out or not read, of the data or of a candidate, a sentence each.
         truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
     """
 
@@ -88,6 +90,7 @@ class Selection:
     seconds: float
     stopped: str
     failures: tuple[Record, ...] = ()
+    refused: tuple[Refused, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
     notes: tuple[str, ...] = ()
@@ -187,6 +190,7 @@ class Selection:
                 {"candidate": run.candidate, "examples": run.examples, "status": run.status, "error": run.error}
                 for run in self.failures
             ],
+            "refused": [{"model": one.name, "reason": one.reason} for one in self.refused],
             "costs": {name: asdict(cost) for name, cost in self.costs.items()},
             "phases": [phase.to_dict() for phase in self.phases],
             "notes": list(self.notes),

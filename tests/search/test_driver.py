@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import psutil
 import pytest
+from folders import edit
 
 from lensllm.candidates import find_candidate
 from lensllm.execution import InProcess, Processes
@@ -169,6 +171,21 @@ def test_the_death_of_the_driver_ends_its_workers(model_folders, sums_file, tmp_
 
 def training(folder):
     return (folder / "runs.sqlite").exists() and any(size for _, size in Store(folder, readonly=True).running())
+
+
+def test_an_encoding_that_fails_is_the_record_of_its_candidate(model_folders, sums_file, tmp_path):
+    """Whatever goes wrong while a candidate's examples are encoded, the others go on."""
+    small = shutil.copytree(model_folders["gpt"], tmp_path / "small")
+    edit(small / "tokenizer_config.json", model_max_length=4)
+    beyond = shutil.copytree(model_folders["gpt"], tmp_path / "beyond")
+    edit(beyond / "tokenizer.json", post_processor={"type": "nonsense"})
+    task, config = read_task(sums_file), TrainingConfig(num_train_epochs=1)
+    folders = (small, beyond, model_folders["llama"])
+    jobs = [FineTune(find_candidate(str(folder)), task, config, 0) for folder in folders]
+    runs = {job.candidate.name: run for job, run in drive(Jobs(list(jobs)), InProcess(), Store(tmp_path / "store"))}
+    assert [runs[name].status for name in ("small", "beyond", "llama")] == ["failed", "failed", "done"]
+    assert "small has room for" in runs["small"].error
+    assert "beyond has no usable tokenizer" in runs["beyond"].error
 
 
 def test_runs_and_probes_go_through_the_same_loop(model_folders, sums_file, tmp_path):

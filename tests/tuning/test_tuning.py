@@ -200,3 +200,13 @@ def test_a_worker_keeps_the_tasks_it_used_last(model_folders, task):
     assert context.encoded(gpt, task, QUICK) is first
     context.encoded(t5, task, QUICK)
     assert context.encoded(gpt, task, QUICK) is first
+
+
+def test_bytes_that_the_tokens_do_not_carry_are_charged(encoded):
+    b = encoded("gpt")
+    examples = b.split("test")
+    plain = evaluate(load_model(b.candidate), examples)
+    lossy = evaluate(load_model(b.candidate), [dataclasses.replace(one, n_lost=1) for one in examples])
+    assert (lossy.nats, lossy.lost) == (plain.nats, len(examples))
+    charged = plain.nats_per_byte + len(examples) * math.log(256) / plain.n_bytes
+    assert lossy.nats_per_byte == pytest.approx(charged, rel=1e-12)

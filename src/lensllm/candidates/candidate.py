@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-from lensllm import zoo
+from lensllm.candidates.files import CONFIG, read_object, regular, tokenizer_files, weight_files
 from lensllm.candidates.methods import Full, Method
-from lensllm.errors import InputError
-
-SAFE_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.model", "*.txt", "*.jinja"]
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -44,100 +33,46 @@ class Candidate:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The model's `config.json`."""
-        return json.loads((self.folder / "config.json").read_text())
+        return read_object(self.folder, CONFIG)
 
     @property
     def encoder_decoder(self) -> bool:
-        """Whether the prompt is read by an encoder of its own."""
-        return bool(self.config.get("is_encoder_decoder"))
+        """Whether the prompt is read by an encoder of its own: as `config.json` says or its architecture implies."""
+        said = self.config.get("is_encoder_decoder")
+        if said is None:
+            from lensllm.candidates.check import configuration
+
+            said = configuration(self).is_encoder_decoder
+        return bool(said)
 
     @property
     def vocabulary(self) -> int:
-        """Number of its tokens."""
-        config = self.config.get("text_config", self.config)
-        return int(config.get("vocab_size", 0))
+        """Number of tokens that it has embeddings for; 0 if its configuration does not say."""
+        from lensllm.candidates.check import configuration
+
+        said = getattr(configuration(self).get_text_config(decoder=True), "vocab_size", 0)
+        return said if isinstance(said, int) else 0
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Names of all files that are read: configuration, tokenizer, weights. No other file changes a result.
+
+        Raises:
+            InputError: if there are no usable weights.
+        """
+        return [CONFIG, *tokenizer_files(self.folder), *weight_files(self.folder)]
+
+    @property
+    def shards(self) -> list[str]:
+        """Those of `files` that hold weights."""
+        return [name for name in self.files if name.endswith(".safetensors")]
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the model's files: two candidates with the same fingerprint give the same results."""
         digest = hashlib.sha256()
-        for file in sorted(f for pattern in SAFE_FILES for f in self.folder.glob(pattern)):
-            digest.update(file.name.encode())
-            with file.open("rb") as opened:
+        for name in sorted(self.files):
+            digest.update(name.encode("utf-8", "surrogateescape"))
+            with regular(self.folder, name).open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
         return digest.hexdigest()
-
-
-def find_candidate(model: str) -> Candidate:
-    """The candidate that `model` names: a local folder, a zoo name, or a hub id with an optional `@revision`.
-
-    A hub model is downloaded once into the Hugging Face cache (`HF_HOME` and `HF_HUB_OFFLINE` are honoured);
-    only configuration, tokenizer and safetensors files are fetched, so pickled weights are never even opened.
-
-    Raises:
-        InputError: if there is no such model, it has no safetensors weights, or it needs code of its own.
-    """
-    path = Path(model)
-    if path.is_dir():
-        candidate = Candidate(model, path.resolve(), path.resolve().name)
-    elif model in zoo.model_names():
-        candidate = Candidate(model, zoo.model_path(model), model)
-    else:
-        name, _, revision = model.partition("@")
-        if not HUB_ID.fullmatch(name):
-            raise InputError(
-                f"no model {model!r}: give a folder, a hub id such as org/name, "
-                f"or one of {', '.join(zoo.model_names())}"
-            )
-        candidate = Candidate(model, _download(name, revision or None), name, revision or None)
-    _check(candidate)
-    return candidate
-
-
-def find_candidates(models: Sequence[str]) -> list[Candidate]:
-    """The candidates in the order given.
-
-    Raises:
-        InputError: for no candidate, two of one name, or one that cannot be used.
-    """
-    if not models:
-        raise InputError("no candidates: name at least one model with --models")
-    candidates = [find_candidate(model) for model in models]
-    names = [candidate.name for candidate in candidates]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"two candidates are named {name!r}: leave one out, or rename one of the folders")
-    return candidates
-
-
-def _download(name: str, revision: str | None) -> Path:
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=SAFE_FILES))
-    except LocalEntryNotFoundError as error:
-        raise InputError(
-            f"model {name!r} is not in the local cache and the hub cannot be reached: "
-            "download it first, or give a folder"
-        ) from error
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise InputError(f"the hub has no usable model {name!r}: {str(error).splitlines()[0]}") from error
-
-
-def _check(candidate: Candidate) -> None:
-    folder, name = candidate.folder, candidate.model_name_or_path
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{name} is not a model folder: it has no config.json")
-    if not list(folder.glob("*.safetensors")):
-        if any(file for pattern in PICKLES for file in folder.glob(pattern)):
-            raise InputError(
-                f"{name} has only pickled weights, which can run code when opened and are refused: "
-                "save the model again with safe_serialization=True"
-            )
-        raise InputError(f"{name} has no weights: expected a .safetensors file in {folder}")
-    try:
-        needs_code = "auto_map" in candidate.config
-    except json.JSONDecodeError as error:
-        raise InputError(f"{name} has a broken config.json (line {error.lineno}): {error.msg}") from error
-    if needs_code:
-        raise InputError(
-            f"{name} brings Python code of its own, which is not run: choose a model of a known architecture"
-        )

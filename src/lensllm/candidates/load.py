@@ -5,47 +5,125 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from lensllm.candidates.candidate import Candidate
+from lensllm.candidates.causality import check_causal
+from lensllm.candidates.check import configuration, first_line
+from lensllm.candidates.files import printable
+from lensllm.candidates.headers import read_headers
+from lensllm.candidates.stage import staged
+from lensllm.candidates.weights import check_report, compare, model_class
 from lensllm.errors import InputError
 
 UNBOUNDED = 1 << 20
+LENGTHS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "max_seq_length",
+    "max_sequence_length",
+    "seq_length",
+    "context_length",
+    "max_decoder_position_embeddings",
+    "max_target_positions",
+)
+COUNTED_FROM_PADDING = ("roberta", "camembert", "data2vec-text", "xlm-roberta", "xlm-roberta-xl", "xmod")
+
+_admitted: set[str] = set()
 
 
 def load_model(candidate: Candidate, **options: Any) -> PreTrainedModel:
-    """The candidate's pre-trained model in float32 on the CPU, from safetensors only.
+    """The candidate's pre-trained model in float32 on the CPU, every weight from its safetensors files.
+
+    When this process opens these files for the first time, names and shapes are compared before a weight is read,
+    and the model is tried for reading the past only. The folder cannot choose the attention: it is transformers'
+    own choice for the architecture (sdpa where that is supported, or else eager) unless `options` say.
+
+    Args:
+        candidate: admitted by `check`.
+        options: for `from_pretrained`.
 
     Raises:
-        InputError: if the weights do not fit the configuration or the architecture is not known.
+        InputError: if the weights do not fit the configuration or the model reads the future.
     """
-    kind = AutoModelForSeq2SeqLM if candidate.encoder_decoder else AutoModelForCausalLM
+    name = printable(candidate.name)
     try:
-        return kind.from_pretrained(
-            candidate.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, **options
+        config = configuration(candidate)
+        kind, config = model_class(config)
+        first = candidate.fingerprint not in _admitted
+        if first:
+            compare(kind, config, read_headers(candidate.folder, candidate.shards))
+        model = _from_files(candidate, kind, config, options)
+        if first:
+            check_causal(model)
+        _admitted.add(candidate.fingerprint)
+        return model
+    except InputError as error:
+        raise InputError(f"{name} cannot be used: {error}") from error
+    except Exception as error:
+        raise InputError(f"{name} cannot be loaded: {first_line(error)}") from error
+
+
+def _from_files(candidate: Candidate, kind: Any, config: Any, options: dict[str, Any]) -> PreTrainedModel:
+    with staged(candidate, weights=True) as folder:
+        model, report = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise InputError(f"{candidate.name} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    check_report(model, report)
+    return model
 
 
 def load_tokenizer(candidate: Candidate) -> Any:
-    """The candidate's tokenizer.
+    """The candidate's tokenizer; none of the folder's code is run.
 
     Raises:
         InputError: if the folder has none, or it has neither a start nor an end token.
     """
+    name = printable(candidate.name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(candidate.folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{candidate.name} has no usable tokenizer: {str(error).strip().splitlines()[0]}") from error
+        with staged(candidate, weights=False) as folder:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except InputError as error:
+        raise InputError(f"{name} has no usable tokenizer: {error}") from error
+    except Exception as error:
+        raise InputError(f"{name} has no usable tokenizer: {first_line(error)}") from error
     if tokenizer.eos_token_id is None and tokenizer.bos_token_id is None:
-        raise InputError(f"{candidate.name} has a tokenizer with neither a bos nor an eos token: set one of them")
+        raise InputError(f"{name} has a tokenizer with neither a bos nor an eos token: set one of them")
     return tokenizer
 
 
 def context_length(candidate: Candidate, tokenizer: Any) -> int:
-    """Number of tokens the model can read at once; 2**20 where nothing bounds it (relative positions)."""
-    config = AutoConfig.from_pretrained(candidate.folder, local_files_only=True)
-    positions = getattr(config, "max_position_embeddings", None)
-    return min(positions or UNBOUNDED, tokenizer.model_max_length, UNBOUNDED)
+    """Number of tokens the model can read at once; 2**20 where nothing bounds it (relative positions).
+
+    The least of what the configuration says, under whichever of the names in `LENGTHS` its architecture uses, the
+    part for text before the whole, and the tokenizer's `model_max_length`. Values below 1 say that there is no limit.
+    Where rope scaling is set the length written in the configuration is believed, as it is the one that was trained.
+    """
+    config = configuration(candidate)
+    parts = [config.get_text_config(decoder=True), config]
+    found = [getattr(part, name, None) for part in parts for name in LENGTHS]
+    bound = UNBOUNDED if _relative(config) else next(filter(None, map(_length, found)), UNBOUNDED)
+    if config.model_type in COUNTED_FROM_PADDING:
+        bound -= (config.pad_token_id or 0) + 1
+    said = _length(getattr(tokenizer, "model_max_length", None)) or UNBOUNDED
+    return min(bound, said, UNBOUNDED)
+
+
+def _relative(config: Any) -> bool:
+    """T5 and its kind keep an `n_positions` that bounds nothing."""
+    return hasattr(config, "relative_attention_num_buckets")
+
+
+def _length(value: Any) -> int:
+    """A number of tokens, 0 where the value says none."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(min(value, UNBOUNDED)) if number and value >= 1 else 0

@@ -69,6 +69,8 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
     if selection.phases_known:
         for said in selection.phase_advice:
             say(said)
+    for one in selection.refused:
+        say(f"refused: {one.reason}")
     for run in selection.failures:
         say(f"{run.status}: {run.candidate} on {run.examples:,} examples: {run.error}")
     say_notes(selection.notes)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lensllm.candidates.decoder_inputs import decoder_inputs
 from lensllm.errors import InputError
 
 IGNORED = -100
@@ -95,7 +96,7 @@ def base_model(model: Any) -> Any:
 
 def _shifted(model: Any, labels: Tensor) -> Tensor:
     """What the decoder reads to predict these labels, shape (T,)."""
-    return model.prepare_decoder_input_ids_from_labels(labels=labels[None])[0]
+    return decoder_inputs(model, labels[None])[0]
 
 
 def is_encoder_decoder(model: nn.Module) -> bool:

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from lensllm.arrays import Floats
+from lensllm.candidates.decoder_inputs import decoder_inputs
 from lensllm.errors import InputError
 from lensllm.tasks.encode import IGNORED, Encoded, collate
 from lensllm.theory.lanczos import Lanczos, Matvec, bracket
@@ -107,13 +108,25 @@ class LayerHessian:
         """Each row, shape (r, p), times the Hessian of the example `which` names, shape (r,).
 
         Raises:
-            InputError: naming the layer, if a product is not finite.
+            InputError: naming the layer, if a product is not finite; naming the architecture, if it has none.
         """
         result = torch.empty_like(vectors)
         for rows in self._batches(which):
             batch = self._batch([self._examples[i] for i in which[rows]])
-            result[torch.as_tensor(rows)] = vmap(self._product)(vectors[torch.as_tensor(rows)], batch)
+            result[torch.as_tensor(rows)] = self._products(vectors[torch.as_tensor(rows)], batch)
         return self._finite(result)
+
+    def _products(self, vectors: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        try:
+            return vmap(self._product)(vectors, batch)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            kind = self._model.config.model_type
+            raise InputError(
+                f"{kind} has an operation without a second derivative for each example, so its curvature cannot be "
+                f"measured ({str(error).strip().splitlines()[0][:120]})"
+            ) from error
 
     def mean(self, vectors: Tensor, which: np.ndarray) -> Tensor:
         """Each row, shape (r, p), times the Hessian of the mean loss of all examples; `which` is not looked at.
@@ -183,7 +196,7 @@ class LayerHessian:
         batch = {key: tensor.to(self._model.device) for key, tensor in collate(examples).items()}
         del batch["attention_mask"]
         if self._model.config.is_encoder_decoder:
-            batch["decoder_input_ids"] = self._model.prepare_decoder_input_ids_from_labels(labels=batch["labels"])
+            batch["decoder_input_ids"] = decoder_inputs(self._model, batch["labels"])
         else:
             batch["labels"] = batch["labels"][:, first_labelled(batch["labels"]) + 1 :]
         n_bytes = torch.tensor([float(example.n_bytes) for example in examples], dtype=self._model.dtype)

@@ -12,7 +12,7 @@ from lensllm.candidates import Candidate
 from lensllm.candidates.load import context_length, load_tokenizer
 from lensllm.errors import InputError, TooFewExamples
 from lensllm.tasks import Example, Task
-from lensllm.tasks.encode import MOST_LEFT_OUT, Encoded, encode, encode_split
+from lensllm.tasks.encode import MOST_LEFT_OUT, Encoded, EncodedSplit, encode, encode_split
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -66,7 +66,7 @@ class EncodedTask:
             )
         subset = self.task.subset(count, self.training_config.subset_seed)
         if (known := len(self._train)) < count:
-            made = encode_split(subset[known:], **self._reader())
+            made = self._train_part(subset[known:])
             fitting = iter(made.examples)
             self._train += [None if i in made.left_out else next(fitting) for i in range(made.read)]
         kept = [example for example in self._train[:count] if example is not None]
@@ -77,16 +77,23 @@ class EncodedTask:
         self._meter = self._meter or FlopMeter(model)
         return copy(self._meter)
 
+    def _train_part(self, examples: Sequence[Example]) -> EncodedSplit:
+        try:
+            return encode_split(examples, **self._reader())
+        except InputError as error:
+            raise InputError(f"{self.task.name}, train split: {error}") from error
+
     def _reader(self) -> dict[str, Any]:
         """What examples are encoded with."""
         self._tokenizer = self._tokenizer or load_tokenizer(self.candidate)
         room = min(self.training_config.max_length, context_length(self.candidate, self._tokenizer))
-        return {"tokenizer": self._tokenizer, "encoder_decoder": self.candidate.encoder_decoder, "max_length": room}
+        known = {"encoder_decoder": self.candidate.encoder_decoder, "vocabulary": self.candidate.vocabulary}
+        return {"tokenizer": self._tokenizer, "max_length": room, "model_name": self.candidate.name, **known}
 
     def _encode(self, examples: Sequence[Example], split: str) -> list[Encoded]:
         """A few examples that do not fit are left out of training and validation, none of the test."""
         most = 0.0 if split == "test" else MOST_LEFT_OUT
         try:
-            return encode(examples, **self._reader(), model_name=self.candidate.name, most_left_out=most)
+            return encode(examples, **self._reader(), most_left_out=most)
         except InputError as error:
             raise InputError(f"{self.task.name}, {split} split: {error}") from error

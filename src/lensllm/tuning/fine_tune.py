@@ -133,6 +133,8 @@ def fine_tune(
         seconds=time.perf_counter() - started,
         tokens=meter.tokens,
         parameters=parameters,
+        lost=result.lost / result.n_bytes if result else 0.0,
+        estimated=meter.estimated,
     )
 
 

@@ -12,7 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from lensllm.candidates.decoder_inputs import decoder_inputs
 from lensllm.tasks.encode import IGNORED, Encoded, collate
+
+LOST_BYTE = math.log(256)
+"""Nats to tell one of 256 bytes of which nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class Evaluation:
         tokens: completion tokens, end tokens included.
         n_bytes: bytes of the completion texts.
         standard_error: of `nats_per_byte`, over examples (ratio estimator).
+        lost: bytes of the texts that the tokens do not give back.
     """
 
     nats: float
     tokens: int
     n_bytes: int
     standard_error: float
+    lost: int = 0
 
     @property
     def nats_per_token(self) -> float:
@@ -38,8 +44,11 @@ class Evaluation:
 
     @property
     def nats_per_byte(self) -> float:
-        """Loss a byte of completion text: comparable between tokenizers."""
-        return self.nats / self.n_bytes
+        """Loss a byte of completion text: comparable between tokenizers.
+
+        (nats + lost ln 256) / bytes: a byte that the tokens do not carry is charged what it costs to be told outright.
+        """
+        return (self.nats + self.lost * LOST_BYTE) / self.n_bytes
 
 
 def token_nats(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
@@ -54,7 +63,7 @@ def token_nats(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     labels = batch["labels"]
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     if model.config.is_encoder_decoder:
-        logits = model(**inputs, labels=labels).logits
+        logits = model(**inputs, decoder_input_ids=decoder_inputs(model, labels), use_cache=False).logits
     else:
         first = first_labelled(labels)
         labels = labels[:, first + 1 :]
@@ -97,7 +106,7 @@ def evaluate(
     model.eval()
     device = model.device
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids) + len(examples[i].labels))
-    nats, n_bytes = [], []
+    nats: list[float] = []
     tokens = 0
     for start in range(0, len(order), batch_size):
         chosen = [examples[i] for i in order[start : start + batch_size]]
@@ -109,11 +118,13 @@ def evaluate(
             if batch_size == 1:
                 raise
             return evaluate(model, examples, batch_size=batch_size // 2, observe=observe)
-        n_bytes += [example.n_bytes for example in chosen]
         tokens += counted(batch, model.config.is_encoder_decoder)
-    total, size = math.fsum(nats), sum(n_bytes)
-    residuals = [(a - total / size * b) ** 2 for a, b in zip(nats, n_bytes, strict=True)]
-    return Evaluation(total, tokens, size, math.sqrt(math.fsum(residuals)) / size)
+    n_bytes = [examples[i].n_bytes for i in order]
+    lost = [examples[i].n_lost for i in order]
+    charged = [a + LOST_BYTE * b if b else a for a, b in zip(nats, lost, strict=True)]
+    total, size = math.fsum(charged), sum(n_bytes)
+    residuals = [(a - total / size * b) ** 2 for a, b in zip(charged, n_bytes, strict=True)]
+    return Evaluation(math.fsum(nats), tokens, size, math.sqrt(math.fsum(residuals)) / size, sum(lost))
 
 
 def counted(batch: dict[str, Tensor], encoder_decoder: bool) -> int:

@@ -33,6 +33,8 @@ class Run(Record):
         parameters: of the model.
         seed: order of the training examples.
         subset_seed: the permutation that chose them.
+        lost: share of the test completions' bytes that the tokens do not give back; each was charged ln 256 nats.
+        estimated: why `flops` are 2 N a token and not counted; empty where they were counted.
     """
 
     kind = "run"
@@ -48,6 +50,8 @@ class Run(Record):
     parameters: int = 0
     seed: int = 0
     subset_seed: int = 0
+    lost: float = 0.0
+    estimated: str = ""
 
     def features(self) -> dict[str, float]:
         """`size`: the number of parameters."""

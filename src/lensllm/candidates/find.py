@@ -1,0 +1,186 @@
+"""From what the user wrote to candidates: folders, zoo names, hub ids; each admitted or refused with a reason."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from lensllm import zoo
+from lensllm.candidates.candidate import Candidate
+from lensllm.candidates.check import check
+from lensllm.candidates.files import ADAPTER, CONFIG, INDEX, TOKENIZER_SETTINGS, VOCABULARIES, printable
+from lensllm.errors import InputError
+
+FETCHED = [CONFIG, INDEX, ADAPTER, "*.safetensors", *TOKENIZER_SETTINGS, *VOCABULARIES]
+NOT_FETCHED = ["*/*", "consolidated*", "adapter_model*"]
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+CHECKPOINT = re.compile(r"checkpoint-\d+|final|last|best")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A model that does not take part: its name and the reason, a sentence that begins with what the user wrote."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """All models of a command, in the order given."""
+
+    admitted: tuple[Candidate, ...]
+    refused: tuple[Refused, ...] = ()
+
+
+def find_candidate(model: str, *, tokenizer: bool = True) -> Candidate:
+    """The candidate that `model` names: a local folder, a zoo name, or a hub id with an optional `@revision`.
+
+    A hub model is downloaded once into the Hugging Face cache (`HF_HOME` and `HF_HUB_OFFLINE` are honoured);
+    only configuration, tokenizer and safetensors files are fetched, so pickled weights are never even opened.
+
+    Args:
+        model: what the user wrote.
+        tokenizer: whether a tokenizer is asked for, too.
+
+    Raises:
+        InputError: if there is no such model, or `check` refuses it.
+    """
+    candidate = _locate(model)
+    check(candidate, tokenizer=tokenizer)
+    return candidate
+
+
+def find_candidates(models: Sequence[str]) -> list[Candidate]:
+    """The candidates in the order given, every one admitted.
+
+    Raises:
+        InputError: for no candidate, or one that is refused.
+    """
+    found = admit_candidates(models)
+    if found.refused:
+        raise InputError(found.refused[0].reason)
+    return list(found.admitted)
+
+
+def admit_candidates(models: Sequence[str]) -> Found:
+    """Check all models at once; those that cannot take part are kept with the reason and the others go on.
+
+    A model whose files equal those of one before it is the same model and refused as such. Different models of one
+    name are called by as many of their folders as tell them apart.
+
+    Raises:
+        InputError: for no model, or none that is admitted.
+    """
+    if not models:
+        raise InputError("no candidates: name at least one model with --models")
+    admitted: dict[str, Candidate] = {}
+    refused = []
+    for model in models:
+        try:
+            candidate = find_candidate(model)
+            same = admitted.setdefault(candidate.fingerprint, candidate)
+            if same is not candidate:
+                raise InputError(
+                    f"{printable(model)}: it has the same files as {printable(same.model_name_or_path)}, "
+                    "which stands for both"
+                )
+        except InputError as error:
+            refused.append(Refused(printable(model), str(error)))
+    if not admitted:
+        raise InputError("; ".join(one.reason for one in refused))
+    return Found(tuple(_told_apart(list(admitted.values()))), tuple(refused))
+
+
+def _told_apart(candidates: list[Candidate]) -> list[Candidate]:
+    names = [candidate.name for candidate in candidates]
+    made = []
+    for candidate in candidates:
+        alike = [other for other in candidates if other.name == candidate.name and other is not candidate]
+        parts = 1 + candidate.name.count("/")
+        name = candidate.name
+        while alike and parts < len(candidate.folder.parts):
+            parts += 1
+            name = _tail(candidate.folder, parts)
+            alike = [other for other in alike if _tail(other.folder, parts) == name]
+        made.append(candidate if names.count(candidate.name) == 1 else _renamed(candidate, name))
+    return made
+
+
+def _tail(folder: Path, parts: int) -> str:
+    return printable("/".join(folder.parts[-parts:]).lstrip("/"))
+
+
+def _renamed(candidate: Candidate, name: str) -> Candidate:
+    return Candidate(candidate.model_name_or_path, candidate.folder, name, candidate.revision)
+
+
+def _locate(model: str) -> Candidate:
+    path = Path(model)
+    shown = printable(model)
+    if "\0" in model:
+        raise InputError(f"no model {model!r}: a name cannot hold the character NUL")
+    try:
+        if path.is_dir():
+            folder = _snapshot_of(path.resolve())
+            return Candidate(model, folder, _name(folder))
+        there = os.path.lexists(path)
+    except OSError as error:
+        raise InputError(f"no model {shown[:80]!r}: {error.strerror}") from error
+    if model in zoo.model_names():
+        return Candidate(model, zoo.model_path(model), model)
+    if there or path.suffix in (".gguf", ".safetensors", ".bin", ".pt"):
+        raise InputError(_not_a_folder(path, shown, there))
+    name, _, revision = model.partition("@")
+    if not HUB_ID.fullmatch(name):
+        raise InputError(
+            f"no model {shown!r}: give a folder, a hub id such as org/name, or one of {', '.join(zoo.model_names())}"
+        )
+    return Candidate(model, _download(name, revision or None), name, revision or None)
+
+
+def _not_a_folder(path: Path, shown: str, there: bool) -> str:
+    if not there:
+        return f"no model {shown!r}: there is no such file, and a folder with config.json and safetensors is needed"
+    if path.is_symlink() and not path.exists():
+        return f"{shown} is a link to nowhere"
+    if path.suffix == ".gguf":
+        return f"{shown} is a GGUF file, which is not read: give a folder with config.json and safetensors weights"
+    return f"{shown} is a file: give the folder that holds it, with config.json and the tokenizer"
+
+
+def _snapshot_of(folder: Path) -> Path:
+    """The snapshot that a model's folder of the hub cache holds; any other folder itself."""
+    snapshots = folder / "snapshots"
+    if not folder.name.startswith("models--") or not snapshots.is_dir():
+        return folder
+    reference = folder / "refs" / "main"
+    if reference.is_file() and (snapshots / reference.read_text().strip()).is_dir():
+        return snapshots / reference.read_text().strip()
+    held = sorted(snapshots.iterdir())
+    return held[0] if len(held) == 1 else folder
+
+
+def _name(folder: Path) -> str:
+    """How a folder is called: org/name in the hub cache, with its parent if it is a checkpoint, or else itself."""
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+        return printable(folder.parent.parent.name.removeprefix("models--").replace("--", "/"))
+    return _tail(folder, 2 if CHECKPOINT.fullmatch(folder.name) else 1)
+
+
+def _download(name: str, revision: str | None) -> Path:
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=FETCHED, ignore_patterns=NOT_FETCHED))
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"model {name!r} is not in the local cache and the hub cannot be reached: "
+            "download it first, or give a folder"
+        ) from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise InputError(f"the hub has no usable model {name!r}: {str(error).splitlines()[0]}") from error
