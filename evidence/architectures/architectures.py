@@ -16,11 +16,14 @@ import importlib
 import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from evidence.quiet import one_quiet_thread
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -88,8 +91,7 @@ def tiny(kind: str) -> Any:
     import torch
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    from evidence.quiet import one_quiet_thread
-from lensllm.candidates.weights import model_class
+    from lensllm.candidates.weights import model_class
 
     torch.manual_seed(0)
     made = CONFIG_MAPPING[kind]
@@ -158,9 +160,7 @@ def look(kind: str) -> dict[str, str]:
             return {**found, ("causal" if "reads the tokens" in text else "loads"): f"refused: {text}"}
         found |= {"loads": "yes", "causal": "encoder-decoder" if candidate.encoder_decoder else "yes"}
         examples = [Example(*text) for text in TEXTS]
-        encoded = encode(
-            examples, load_tokenizer(candidate), encoder_decoder=candidate.encoder_decoder, max_length=64
-        )
+        encoded = encode(examples, load_tokenizer(candidate), encoder_decoder=candidate.encoder_decoder, max_length=64)
         for name, probe in (("loss", _loss), ("flops", _flops), ("kernel", _kernel), ("curvature", _curvature)):
             try:
                 found[name] = probe(model, encoded)
@@ -330,4 +330,3 @@ def run(kinds_named: Sequence[str] = (), *, summary_only: bool = False) -> None:
     saved = json.loads(RESULT.read_text())
     PAGE.write_text(summary(saved["rows"], saved["transformers"]))
     print(PAGE.read_text())
-

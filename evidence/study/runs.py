@@ -94,7 +94,7 @@ def known_rows(table: Path, columns: Sequence[str], kind: str) -> dict[str, dict
     """
     if not table.is_file():
         return {}
-    before = pd.read_csv(table, float_precision="round_trip").fillna({"error": ""})
+    before = pd.read_csv(table).fillna({"error": ""})
     if missing := set(columns) - set(before):
         raise InputError(f"{table} is not {kind}, it has no column {min(missing)!r}: move it away")
     return {row["key"]: row for row in before.to_dict("records")}
