@@ -55,6 +55,6 @@ def test_lost_bytes_are_charged_and_said(folders, tmp_path):
     rows = [{"prompt": f"{i} plus", "completion": f" {i} is, to be sure, no more than a sum}}"} for i in range(60)]
     task.write_text("".join(json.dumps(row) + "\n" for row in rows))
     selection = select(task, [str(folder)], sizes=[10], workers=1, output_dir=str(tmp_path / "out"))
-    [note] = selection.notes
+    [note] = [note for note in selection.notes if "tokenizer" in note]
     assert note.startswith("braceless: its tokenizer loses 2.")
     assert "charged at ln 256 nats" in note

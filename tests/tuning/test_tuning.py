@@ -175,13 +175,12 @@ def test_nothing_is_encoded_before_it_is_needed(encoded, monkeypatch):
     from lensllm.tuning import encoded_task
 
     read = []
-    plain = encoded_task.encode
 
-    def watched(examples, *rest, **options):
-        read.append(len(examples))
-        return plain(examples, *rest, **options)
+    def watched(plain):
+        return lambda examples, *rest, **options: read.append(len(examples)) or plain(examples, *rest, **options)
 
-    monkeypatch.setattr(encoded_task, "encode", watched)
+    for name in ("encode", "encode_split"):
+        monkeypatch.setattr(encoded_task, name, watched(getattr(encoded_task, name)))
     b = encoded("gpt")
     fine_tune(b, 0)
     assert read == [len(b.task.test)]
