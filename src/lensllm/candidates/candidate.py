@@ -33,6 +33,10 @@ class Candidate:
         name: how it is called in tables.
         revision: the hub revision asked for, if any.
         method: how it is tuned.
+
+    >>> candidate = find_candidate("t5-0.2m-glosses-1.5m")
+    >>> candidate.name, candidate.method.name, candidate.vocabulary, candidate.encoder_decoder
+    ('t5-0.2m-glosses-1.5m', 'full', 2048, True)
     """
 
     model_name_or_path: str
@@ -76,6 +80,13 @@ def find_candidate(model: str) -> Candidate:
 
     Raises:
         InputError: if there is no such model, it has no safetensors weights, or it needs code of its own.
+
+    >>> find_candidate("gpt2-0.2m-random").config["model_type"]
+    'gpt2'
+    >>> find_candidate("gpt3")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    lensllm.errors.InputError: no model 'gpt3': give a folder, a hub id such as org/name, or one of ...
     """
     path = Path(model)
     if path.is_dir():
@@ -99,6 +110,9 @@ def find_candidates(models: Sequence[str]) -> list[Candidate]:
 
     Raises:
         InputError: for no candidate, two of one name, or one that cannot be used.
+
+    >>> [candidate.name for candidate in find_candidates(["gpt2-0.2m-random", "gpt2-0.2m-brown-0.3m"])]
+    ['gpt2-0.2m-random', 'gpt2-0.2m-brown-0.3m']
     """
     if not models:
         raise InputError("no candidates: name at least one model with --models")
