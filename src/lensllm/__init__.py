@@ -1,8 +1,13 @@
 """Which pre-trained model should I fine-tune for my task, how sure are we, how much data, and what will it cost?
 
+>>> import tempfile
 >>> import lensllm
->>> selection = lensllm.select("define", models=lensllm.zoo.model_names())  # doctest: +SKIP
->>> print(selection.sentence)  # doctest: +SKIP
+>>> models = ["gpt2-0.2m-random", "gpt2-0.2m-brown-0.3m"]
+>>> few = {"sizes": [50], "num_train_epochs": 1, "max_test_examples": 10, "workers": 1}
+>>> with tempfile.TemporaryDirectory() as folder:
+...     selection = lensllm.select("define", models, output_dir=folder, **few)
+>>> selection.sentence.split(":")[0]
+'Fine-tune gpt2-0.2m-brown-0.3m on all 6,400 examples'
 """
 
 from importlib import import_module

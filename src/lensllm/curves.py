@@ -34,6 +34,18 @@ class Curves:
         features: what is known of each candidate beforehand (x_i), one row a candidate in the order of
             `candidates`; `size` (parameters), `family` and what was probed (`Probe.features`) where known.
         notes: what was averaged, left out or not used when they were read.
+
+    >>> import numpy as np
+    >>> from lensllm import Curves
+    >>> curves = Curves(("small", "large"), [50, 100, 200], [[1.6, 1.5, 1.41], [1.8, 1.65, np.nan]])
+    >>> curves.at(100).tolist()
+    [1.5, 1.65]
+    >>> curves.up_to(100).sizes.tolist(), curves.of(["large"]).candidates
+    ([50.0, 100.0], ('large',))
+    >>> print(curves.tidy().tail(2).to_string(index=False))
+    candidate  examples  loss
+        large        50  1.80
+        large       100  1.65
     """
 
     candidates: tuple[str, ...]
@@ -62,7 +74,13 @@ class Curves:
             object.__setattr__(self, "features", self.features.loc[list(self.candidates)])
 
     def with_features(self, features: pd.DataFrame) -> Curves:
-        """The same curves with these features, one row a candidate."""
+        """The same curves with these features, one row a candidate.
+
+        >>> known = pd.DataFrame({"size": [250_000, 900_000]}, index=["small", "large"])
+        >>> curves = Curves(("small", "large"), [50], [[1.6], [1.8]]).with_features(known)
+        >>> curves.of(["large"]).features["size"].to_dict()
+        {'large': 900000}
+        """
         return Curves(self.candidates, self.sizes, self.losses, features, self.notes)
 
     def up_to(self, size: float) -> Curves:
@@ -122,6 +140,12 @@ class Curves:
             objective: what is read off a run.
             candidates: whose curves, in this order; all that have a record if None.
             sizes: the columns; all that a run of these candidates is done at if None.
+
+        >>> from lensllm.objectives import Loss
+        >>> runs = [Run("a", 50, "done", nats_per_byte=1.6), Run("a", 100, "diverged")]
+        >>> curves = Curves.from_records(runs, Loss(), sizes=[50, 100])
+        >>> curves.candidates, curves.losses.tolist()
+        (('a',), [[1.6, nan]])
         """
         runs = [record for record in records if isinstance(record, Run)]
         names = list(candidates if candidates is not None else dict.fromkeys(run.candidate for run in runs))
@@ -134,7 +158,12 @@ class Curves:
 
     @classmethod
     def from_tidy(cls, table: pd.DataFrame, features: pd.DataFrame | None = None) -> Curves:
-        """Curves from rows (candidate, examples, loss); rows that repeat a point (seeds) are averaged."""
+        """Curves from rows (candidate, examples, loss); rows that repeat a point (seeds) are averaged.
+
+        >>> table = pd.DataFrame({"candidate": ["a", "a", "a"], "examples": [50, 50, 100], "loss": [1.5, 1.7, 1.4]})
+        >>> Curves.from_tidy(table).losses.round(2).tolist()
+        [[1.6, 1.4]]
+        """
         finite = table[np.isfinite(table["loss"].astype(float))]
         wide = finite.pivot_table(index="candidate", columns="examples", values="loss", aggfunc="mean")
         names = list(dict.fromkeys(table["candidate"]))
@@ -144,7 +173,7 @@ class Curves:
 
     @classmethod
     def read_csv(cls, path: str | Path, *, ours: bool = False) -> Curves:
-        """Read a tidy CSV (candidate, examples, loss) or a wide one (a row a candidate, a column a size).
+        r"""Read a tidy CSV (candidate, examples, loss) or a wide one (a row a candidate, a column a size).
 
         Other columns that have one value a candidate are features (size, family, probes). What is averaged or left
         out is in `notes`.
@@ -155,13 +184,30 @@ class Curves:
 
         Raises:
             InputError: as `lensllm.curve_tables.read_curve_table`.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "losses.csv")
+        ...     _ = file.write_text("model,50,100,200\nsmall,1.6,1.5,1.41\nlarge,1.8,1.65,\n")
+        ...     curves = Curves.read_csv(file)
+        >>> curves.candidates, curves.sizes.tolist(), curves.losses.tolist()
+        (('small', 'large'), [50.0, 100.0, 200.0], [[1.6, 1.5, 1.41], [1.8, 1.65, nan]])
         """
         table = read_curve_table(Path(path), ours)
         notes = tuple(visible(note) for note in table.notes)
         return cls(tuple(table.candidates), np.array(table.sizes), table.losses, table.features, notes)
 
     def write_csv(self, path: str | Path) -> None:
-        """Write the measured points as a tidy CSV, features beside them; no text in it is a formula."""
+        """Write the measured points as a tidy CSV, features beside them; no text in it is a formula.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Curves(("a",), [50, 100], [[1.6, 1.5]]).write_csv(f"{folder}/losses.csv")
+        ...     print(Path(folder, "losses.csv").read_text().rstrip())
+        candidate,examples,loss
+        a,50,1.6
+        a,100,1.5
+        """
         table = self.tidy().join(self.features, on="candidate")
         table.map(written_name).to_csv(path, index=False)
 

@@ -9,6 +9,13 @@ class InputError(ValueError):
     """Something the user gave cannot be used: the message says what, where and what to do.
 
     The command line prints the message alone and exits with code 2. The kinds below carry what the message speaks of.
+
+    >>> from lensllm import Curves
+    >>> try:
+    ...     Curves(("a",), [50, 100], [[2.0, 1.9]]).at(200)
+    ... except InputError as error:
+    ...     print(error)
+    nothing was measured at 200 examples: the sizes are 50, 100
     """
 
 

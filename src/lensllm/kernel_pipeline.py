@@ -67,9 +67,12 @@ def kernel(
         InputError: for a model, task or table that cannot be used.
 
     >>> import lensllm
-    >>> report = lensllm.kernel("gpt2-0.2m-random", "define", probe=16)  # doctest: +SKIP
-    >>> report.measurement.probe.sizes  # doctest: +SKIP
+    >>> report = lensllm.kernel("gpt2-0.2m-random", "define", probe=16)
+    >>> probe = report.measurement.probe
+    >>> probe.sizes
     [1, 2, 4, 8]
+    >>> probe.losses[-1] < probe.zero_shot_probe_loss
+    True
     """
     from lensllm.probes.measure import measure
     from lensllm.tuning.encoded_task import EncodedTask

@@ -59,6 +59,18 @@ def select(
 
     Raises:
         InputError: for anything in the task, the models or the options that cannot be used.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import lensllm
+    >>> models = ["gpt2-0.2m-random", "gpt2-0.2m-brown-0.3m"]
+    >>> few = {"sizes": [50], "num_train_epochs": 1, "max_test_examples": 10, "workers": 1}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = lensllm.select("define", models, output_dir=folder, **few)
+    ...     Path(folder, "report.html").is_file()
+    True
+    >>> found.best, found.target_size, list(found.ranking[0].measured)
+    ('gpt2-0.2m-brown-0.3m', 6400, [0, 50])
     """
     return run_selection(SelectConfig.of(task=str(task), models=list(models), **options), callbacks)
 

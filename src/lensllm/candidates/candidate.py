@@ -22,6 +22,10 @@ class Candidate:
         name: how it is called in tables.
         revision: the hub revision asked for, if any.
         method: how it is tuned.
+
+    >>> candidate = find_candidate("t5-0.2m-glosses-1.5m")
+    >>> candidate.name, candidate.method.name, candidate.vocabulary, candidate.encoder_decoder
+    ('t5-0.2m-glosses-1.5m', 'full', 2048, True)
     """
 
     model_name_or_path: str

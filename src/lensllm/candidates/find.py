@@ -25,7 +25,11 @@ CHECKPOINT = re.compile(r"checkpoint-\d+|final|last|best")
 
 @dataclass(frozen=True)
 class Refused:
-    """A model that does not take part: its name and the reason, a sentence that begins with what the user wrote."""
+    """A model that does not take part: its name and the reason, a sentence that begins with what the user wrote.
+
+    >>> admit_candidates(["gpt2-0.2m-random", "gpt3"]).refused[0].reason.split(":")[0]
+    "no model 'gpt3'"
+    """
 
     name: str
     reason: str
@@ -33,7 +37,11 @@ class Refused:
 
 @dataclass(frozen=True)
 class Found:
-    """All models of a command, in the order given."""
+    """All models of a command, in the order given.
+
+    >>> len(admit_candidates(["gpt2-0.2m-random", "t5-0.2m-glosses-1.5m"]).admitted)
+    2
+    """
 
     admitted: tuple[Candidate, ...]
     refused: tuple[Refused, ...] = ()
@@ -51,6 +59,9 @@ def find_candidate(model: str, *, tokenizer: bool = True) -> Candidate:
 
     Raises:
         InputError: if there is no such model, or `check` refuses it.
+
+    >>> find_candidate("gpt2-0.2m-random").config["model_type"]
+    'gpt2'
     """
     candidate = _locate(model)
     check(candidate, tokenizer=tokenizer)
@@ -62,6 +73,9 @@ def find_candidates(models: Sequence[str]) -> list[Candidate]:
 
     Raises:
         InputError: for no candidate, or one that is refused.
+
+    >>> [candidate.name for candidate in find_candidates(["gpt2-0.2m-random", "gpt2-0.2m-brown-0.3m"])]
+    ['gpt2-0.2m-random', 'gpt2-0.2m-brown-0.3m']
     """
     found = admit_candidates(models)
     if found.refused:
@@ -77,6 +91,10 @@ def admit_candidates(models: Sequence[str]) -> Found:
 
     Raises:
         InputError: for no model, or none that is admitted.
+
+    >>> found = admit_candidates(["gpt2-0.2m-random", "gpt3"])
+    >>> [candidate.name for candidate in found.admitted], [one.name for one in found.refused]
+    (['gpt2-0.2m-random'], ['gpt3'])
     """
     if not models:
         raise InputError("no candidates: name at least one model with --models")

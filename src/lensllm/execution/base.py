@@ -21,6 +21,27 @@ class Executor(ABC):
     after the death of the process that made it, nothing of it is left running.
 
     An executor knows nothing of the store and the search: `lensllm.search.driver.drive` puts the three together.
+
+    >>> from lensllm.execution.attempt import attempt
+    >>> from lensllm.testing import ToyJob
+    >>> class Queue(Executor):  # two slots, jobs run when they are waited for
+    ...     def __init__(self):
+    ...         self.jobs = []
+    ...     @property
+    ...     def free_slots(self):
+    ...         return 2 - len(self.jobs)
+    ...     def submit(self, job):
+    ...         self.jobs.append(job)
+    ...     def wait(self, timeout=None):
+    ...         job = self.jobs.pop(0)
+    ...         return job, attempt(job, None)
+    ...     def close(self):
+    ...         self.jobs.clear()
+    >>> with Queue() as executor:
+    ...     executor.submit(ToyJob("works"))
+    ...     executor.submit(ToyJob("fails", "raise"))
+    ...     [executor.wait()[1].status for _ in range(2)]
+    ['done', 'failed']
     """
 
     @property

@@ -37,6 +37,15 @@ class Processes(Executor):
     Args:
         workers: number of processes.
         threads: of each; the cores that this process may use, shared out, if None.
+
+    >>> from lensllm.testing import ToyJob
+    >>> with Processes(workers=2, threads=1) as executor:
+    ...     executor.submit(ToyJob("a", number=4))
+    ...     print(executor.free_slots, "slot is free")
+    ...     job, record = executor.wait()
+    1 slot is free
+    >>> job.label, record.status, round(record.nats_per_byte, 2)
+    ('a', 'done', 2.08)
     """
 
     def __init__(self, workers: int, threads: int | None = None) -> None:

@@ -34,6 +34,13 @@ class Prior:
         log_beta: mean and standard deviation of log beta, likewise.
         floor: mean and standard deviation of E over the lowest loss measured.
         least_points: from how many points a curve is fitted; None: as many as it has free parameters.
+
+    >>> from lensllm.laws import RectifiedLaw
+    >>> sizes, losses = [50, 100, 200], [1.60, 1.50, 1.41]
+    >>> RectifiedLaw().fit(sizes, losses).status_.item()
+    'too few points'
+    >>> RectifiedLaw(Prior(least_points=2)).fit(sizes, losses).predict(400).round(2).item()
+    1.32
     """
 
     log_f: tuple[float | Floats, float | Floats] = (2.5, 3.0)
@@ -71,6 +78,17 @@ class Law(ABC):
         noise_: standard deviation of the log losses around the law, shape (N,).
         log_rmse_: root mean square residual of the log losses, shape (N,).
         status_: "ok", "too few points" (fewer than free parameters), "rising" or "constant", shape (N,).
+
+    >>> class ShiftedLaw(Law):  # F is known to be 30
+    ...     name = "shifted"
+    ...     def _log_f_bounds(self, curves):
+    ...         return np.full(curves, np.log(30.0)), np.full(curves, np.log(30.0))
+    >>> sizes = np.array([50, 100, 200, 400, 800])
+    >>> law = ShiftedLaw().fit(sizes, 8 / (30 + sizes**0.5) + 1)
+    >>> {name: value.round(2).item() for name, value in law.params_.items()}
+    {'B': 8.0, 'F': 30.0, 'beta': 0.5, 'E': 1.0}
+    >>> law.predict(6400).round(3).item(), law.sample(6400, draws=100).shape
+    (1.073, (100, 1, 1))
     """
 
     name: ClassVar[str]

@@ -26,6 +26,13 @@ class LensLLMLaw(Law):
 
     Raises:
         InputError: unless 0 <= F_min <= F_max and F_max is above 0 and finite.
+
+    >>> sizes = np.array([50, 100, 200, 400, 800])
+    >>> losses = 8 / (20 + sizes**0.5) + 1
+    >>> times, measured = [0, 1, 10, 100], [40.0, 30.0, 20.0, 10.0]
+    >>> law = LensLLMLaw.measured(times, measured).fit(sizes, losses)
+    >>> law.params_["F"].round(1).item(), law.training_times(times, measured).round(1).item()
+    (20.0, 10.0)
     """
 
     name = "lensllm"

@@ -14,6 +14,13 @@ class RectifiedLaw(Law):
 
     D_l, the pre-learned data size, stands as `F` in `params_`. It bends the curve flat below D = D_l^(1 / beta): the
     pre-power phase.
+
+    >>> sizes = np.array([50, 100, 200, 400, 800])
+    >>> law = RectifiedLaw().fit(sizes, 8 / (20 + sizes**0.5) + 1)
+    >>> {name: value.round(2).item() for name, value in law.params_.items()}
+    {'B': 8.0, 'F': 20.0, 'beta': 0.5, 'E': 1.0}
+    >>> law.predict(6400).round(3).item()
+    1.08
     """
 
     name = "rectified"

@@ -14,6 +14,15 @@ class Objective(ABC):
     Attributes:
         name: how it is called in tables.
         unit: what it is measured in, in words.
+
+    >>> class TokenLoss(Objective):
+    ...     name, unit = "token loss", "nats per token of completion"
+    ...     def read(self, run):
+    ...         return run.nats_per_token, float("nan")
+    ...     def format(self, value):
+    ...         return f"{value:.2f} nats/token"
+    >>> TokenLoss().format(TokenLoss().read(Run("gpt2", 50, "done", nats_per_token=3.14159))[0])
+    '3.14 nats/token'
     """
 
     name: ClassVar[str]

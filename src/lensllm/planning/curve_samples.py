@@ -30,6 +30,11 @@ def plan_sizes(curves: Curves, size: float) -> Floats:
 
     Raises:
         InputError: if there is no candidate, nothing was measured after fine-tuning, or `size` is not above 0.
+
+    >>> curves = Curves(("a",), [50, 100, 200], [[1.8, 1.7, 1.6]])
+    >>> grid = plan_sizes(curves, 200)
+    >>> grid[:7].round().tolist(), float(grid[-1])
+    ([50.0, 71.0, 100.0, 141.0, 200.0, 283.0, 400.0], 204800.0)
     """
     check(curves, size)
     measured = curves.sizes[(curves.sizes > 0) & np.isfinite(curves.losses).any(axis=0)]
@@ -59,6 +64,15 @@ class CurveSamples:
         sizes: the grid (`plan_sizes`), shape (S,).
         losses: shape (S, draws, K), NaN for a candidate without a forecast.
         curves: what was measured.
+
+    >>> curves = Curves(("a", "b"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.74, 1.68, 1.63]])
+    >>> samples = CurveSamples.draw(curves, 1600)
+    >>> samples.losses.shape, samples.candidates[samples.best]
+    ((31, 2000, 2), 'a')
+    >>> np.median(samples.at(3200), axis=0).round(2).tolist()
+    [1.09, 1.43]
+    >>> np.median(samples.needed(1.2), axis=0).round(-2).tolist()
+    [1200.0, 568300.0]
     """
 
     forecast: Forecast

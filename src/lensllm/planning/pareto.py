@@ -20,6 +20,10 @@ class Cost:
         parameters: of the model.
         flops_per_token: a forward pass over test prompt and completion, for each completion token.
         flops_per_byte: the same for each byte of completion text: comparable between tokenizers.
+
+    >>> cost = Cost(training_flops=2e12, parameters=250_000, flops_per_token=6e6, flops_per_byte=2e6)
+    >>> f"{cost.flops_per_byte * 1e6:.0e} FLOPs to write a megabyte"
+    '2e+12 FLOPs to write a megabyte'
     """
 
     training_flops: float
@@ -39,6 +43,12 @@ class Offer:
         front: the costs (of `training_flops`, `parameters`, `flops_per_byte`) for which nothing is both no dearer and
             no worse: the Pareto fronts that it is on.
         method: how it is tuned: "full", or "none" for a model that is used as it is.
+
+    >>> small, large = Cost(1e12, 250_000, 6e6, 2e6), Cost(4e12, 900_000, 2e7, 7e6)
+    >>> for offer in offers({"small": 1.2, "large": 1.3}, {"small": small, "large": large}):
+    ...     print(offer.candidate, offer.loss, offer.front)
+    small 1.2 ('training_flops', 'parameters', 'flops_per_byte')
+    large 1.3 ()
     """
 
     candidate: str

@@ -31,6 +31,13 @@ class Need:
         examples: median over the samples; infinite if in more than half of them no amount is enough.
         interval: 90 % interval of the same, either end possibly infinite.
         p_never: probability that no amount is enough, up to 2^10 times the data at hand.
+
+    >>> curves = Curves(("a", "b"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.74, 1.68, 1.63]])
+    >>> for need in plan(curves, 1600, target_loss=1.1).needs:
+    ...     print(need.candidate, rounded(need.examples), round(need.p_never, 1))
+    a 3,000 0.1
+    b no amount 0.6
+    any of them 3,000 0.1
     """
 
     candidate: str
@@ -50,6 +57,12 @@ class Doubling:
         gain: 1 - doubled_loss / loss.
         gain_interval: 90 % interval of the gain.
         training_flops: of fine-tuning on the data at hand, None if not known; twice the data cost twice as much.
+
+    >>> curves = Curves(("a", "b"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.74, 1.68, 1.63]])
+    >>> for row in plan(curves, 1600, target_loss=1.1).doublings:
+    ...     print(f"{row.candidate}: {row.loss:.2f} -> {row.doubled_loss:.2f}, {row.gain:.0%} less")
+    a: 1.16 -> 1.10, 6% less
+    b: 1.49 -> 1.44, 4% less
     """
 
     candidate: str
@@ -72,6 +85,13 @@ class Plan:
         doublings: in the same order.
         offers: forecast loss with training and serving cost, of the candidates whose cost is known.
         samples: what all of it was computed from.
+
+    >>> curves = Curves(("a", "b"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.74, 1.68, 1.63]])
+    >>> made = plan(curves, 1600, gain=0.1)
+    >>> print(made.sentence.split(";")[0])
+    For a loss of 1.045 (10.0% below the best now) a needs about 5,800 examples (90 % interval 2,700 to no amount)
+    >>> round(made.target_loss, 2), [need.candidate for need in made.needs]
+    (1.05, ['a', 'b', 'any of them'])
     """
 
     size: float
@@ -180,7 +200,13 @@ def plan(
 
 
 def doublings(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Doubling, ...]:
-    """What twice the data at hand would bring, per candidate in the order of their forecasts."""
+    """What twice the data at hand would bring, per candidate in the order of their forecasts.
+
+    >>> curves = Curves(("a",), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33]])
+    >>> row = doublings(CurveSamples.draw(curves, 1600), {"a": Cost(2e12, 250_000, 6e6, 2e6)})[0]
+    >>> row.candidate, round(row.gain, 2), f"{row.training_flops:.0e}"
+    ('a', 0.06, '2e+12')
+    """
     ratio = samples.at(2 * samples.size) / samples.at(samples.size)
     rows = []
     for k in _order(samples):
@@ -193,7 +219,16 @@ def doublings(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Doublin
 
 
 def offers_of(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Offer, ...]:
-    """Forecast loss at the data at hand and cost of every candidate, and of the best one as it came."""
+    """Forecast loss at the data at hand and cost of every candidate, and of the best one as it came.
+
+    >>> curves = Curves(("a", "b"), [0, 50, 100, 200], [[2.4, 1.6, 1.5, 1.41], [2.2, 1.8, 1.74, 1.68]])
+    >>> costs = {"a": Cost(4e12, 900_000, 2e7, 7e6), "b": Cost(1e12, 250_000, 6e6, 2e6)}
+    >>> for offer in offers_of(CurveSamples.draw(curves, 800), costs):
+    ...     print(f"{offer.candidate}: loss {offer.loss:.2f} for {offer.cost.training_flops:.0e} FLOPs of training")
+    a: loss 1.21 for 4e+12 FLOPs of training
+    b: loss 1.50 for 1e+12 FLOPs of training
+    b (not fine-tuned): loss 2.20 for 0e+00 FLOPs of training
+    """
     forecast = with_zero_shot(samples.forecast, samples.curves)
     losses = dict(zip(forecast.candidates, map(float, forecast.mean), strict=True))
     known = dict(costs)
@@ -204,7 +239,13 @@ def offers_of(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Offer, 
 
 
 def doubling_sentence(row: Doubling, size: float) -> str:
-    """What twice the data would bring a candidate, in one sentence."""
+    """What twice the data would bring a candidate, in one sentence.
+
+    >>> row = Doubling("a", 1.2, 1.14, 0.05, (0.02, 0.09), 2e12)
+    >>> print(doubling_sentence(row, 1600))  # doctest: +NORMALIZE_WHITESPACE
+    Twice the data (3,200 examples) would bring a from 1.200 to 1.140, 5.0% less (90 % interval 2.0% to 9.0%) for
+    2.0e+12 more FLOPs of training.
+    """
     low, high = row.gain_interval
     cost = f" for {row.training_flops:.1e} more FLOPs of training" if row.training_flops else ""
     return (

@@ -20,7 +20,21 @@ UNIT = "nats a byte"
 
 
 def write_report(selection: Selection, path: str | Path) -> None:
-    """Write the report of a selection to one HTML file, with the bounds that its folder holds for the same task."""
+    """Write the report of a selection to one HTML file, with the bounds that its folder holds for the same task.
+
+    >>> import tempfile
+    >>> from lensllm import Curves
+    >>> from lensllm.planning import plan_sizes
+    >>> from lensllm.selection import rank
+    >>> from lensllm.selectors import GrowingSlopes
+    >>> curves = Curves(("small", "large"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.65, 1.49, 1.35]])
+    >>> ranking, forecast = rank(curves, GrowingSlopes().forecast(curves, 1600, plan_sizes(curves, 1600)), [])
+    >>> found = Selection("mine", 1600, ranking, curves, forecast, 2e11, 2e12, seconds=60, stopped="it is sure")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(found, f"{folder}/report.html")
+    ...     "Fine-tune large" in Path(folder, "report.html").read_text(encoding="utf-8")
+    True
+    """
     from lensllm.theory.bound import decays, load_bounds
 
     bounds = load_bounds(Path(path).parent, selection.task)
@@ -50,6 +64,15 @@ def write_plan(plan: Plan, unit: str, path: str | Path) -> None:
         plan: as made by `lensllm.plan`.
         unit: of the losses.
         path: of the file.
+
+    >>> import tempfile
+    >>> from lensllm import Curves
+    >>> from lensllm.planning import plan
+    >>> made = plan(Curves(("a",), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33]]), 1600, gain=0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_plan(made, "nats a byte", f"{folder}/plan.html")
+    ...     "How much data?" in Path(folder, "plan.html").read_text(encoding="utf-8")
+    True
     """
     figures = {"need": need_figure(plan, unit)}
     if plan.offers:

@@ -23,7 +23,19 @@ class Progress:
 
 
 class Callback:
-    """Called by the driver, in its own thread; every method may be left as it is (names as in transformers)."""
+    """Called by the driver, in its own thread; every method may be left as it is (names as in transformers).
+
+    >>> import tempfile
+    >>> import lensllm
+    >>> class Teller(Callback):
+    ...     def on_run_end(self, job, record, progress):
+    ...         print(record.candidate, "on", record.examples, record.status, progress.done, "of", progress.expected)
+    >>> few = {"sizes": [50], "num_train_epochs": 1, "max_test_examples": 10, "workers": 1}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = lensllm.select("define", ["gpt2-0.2m-random"], callbacks=[Teller()], output_dir=folder, **few)
+    gpt2-0.2m-random on 0 done 1 of 2
+    gpt2-0.2m-random on 50 done 2 of 2
+    """
 
     def on_run_begin(self, job: Job, progress: Progress) -> None:
         """A job was given to the executor."""

@@ -22,6 +22,10 @@ class AcceptThenStop(PointSelector):
     Args:
         k: number of points always accepted (the paper's k = 3; 3 to 5 in its ablation).
         delta: stopping threshold in residual standard deviations (the paper's delta = 5; 1 to 5 in its ablation).
+
+    >>> curves = Curves(("a",), [50, 100, 200, 400, 800], [[1.60, 1.58, 1.40, 1.24, 1.10]])
+    >>> AcceptThenStop().forecast(curves, 3200).mean.round(2).tolist()
+    [0.86]
     """
 
     name = "accept_then_stop"

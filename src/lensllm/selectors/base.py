@@ -23,6 +23,14 @@ class Selector(ABC):
     Selectors never fail on thin data: a candidate about which nothing can be said gets NaN, and a method with
     uncertainty widens. The same curves give the same forecast, to the bit: in whatever order the candidates stand, and
     at the target whatever other sizes are asked for.
+
+    >>> class LastLoss(Selector):
+    ...     name = "last_loss"
+    ...     def _forecast(self, curves, target_size, sizes):
+    ...         means = np.tile(curves.losses[:, -1], (len(sizes), 1))
+    ...         return Forecast(curves.candidates, target_size, sizes, means)
+    >>> LastLoss().forecast(Curves(("a", "b"), [50, 100], [[2.0, 1.9], [2.1, 1.8]]), 800).ranking
+    ('b', 'a')
     """
 
     name: ClassVar[str]
@@ -83,6 +91,14 @@ def forecast_path(
 
     Raises:
         InputError: if nothing was measured after fine-tuning, or as `Selector.forecast`.
+
+    >>> from lensllm.selectors import GrowingSlopes
+    >>> curves = Curves(("a", "b"), [50, 100, 200], [[2.0, 1.9, 1.8], [2.1, 2.06, 2.02]])
+    >>> path = forecast_path(GrowingSlopes(), curves, 800)
+    >>> path.sizes.round().tolist()
+    [200.0, 238.0, 283.0, 336.0, 400.0, 476.0, 566.0, 673.0, 800.0]
+    >>> path.means[:, 0].round(2).tolist()
+    [1.8, 1.78, 1.75, 1.72, 1.7, 1.67, 1.65, 1.62, 1.59]
     """
     check(curves, target_size)
     measured = curves.sizes[(curves.sizes > 0) & np.isfinite(curves.losses).any(axis=0)]

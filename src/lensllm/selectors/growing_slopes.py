@@ -71,6 +71,13 @@ class GrowingSlopes(Selector):
         draws: number of joint samples.
         seed: of the samples.
         laws: fitted so far, to be shared between selectors of the same curves.
+
+    >>> curves = Curves(("small", "large"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.65, 1.49, 1.35]])
+    >>> forecast = GrowingSlopes().forecast(curves, 1600)
+    >>> forecast.best, forecast.mean.round(2).tolist(), forecast.p_best.round(1).tolist()
+    ('large', [1.14, 1.08], [0.2, 0.8])
+    >>> forecast.interval(0.9).round(1).tolist()
+    [[1.0, 1.3], [1.0, 1.2]]
     """
 
     name = "growing_slopes"

@@ -30,6 +30,13 @@ class GrowingSlopesKernel(GrowingSlopes):
 
     Raises:
         InputError: if the curves carry no feature `kernel_<d>` with d of 8 or more.
+
+    >>> import pandas as pd
+    >>> kernel = pd.DataFrame({"kernel_8": [2.1, 2.2], "kernel_16": [2.0, 2.0]}, index=["a", "b"])
+    >>> curves = Curves(("a", "b"), [], np.empty((2, 0)), kernel)  # nothing is trained yet
+    >>> forecast = GrowingSlopesKernel().forecast(curves, 800)
+    >>> forecast.best, forecast.mean.round(1).tolist()
+    ('b', [1.1, 1.0])
     """
 
     name = "growing_slopes_kernel"

@@ -19,6 +19,12 @@ class KernelOnly(PointSelector):
 
     Raises:
         InputError: if the curves carry no feature `kernel_<d>`.
+
+    >>> import pandas as pd
+    >>> kernel = pd.DataFrame({"kernel_8": [2.1, 2.2], "kernel_16": [2.0, 1.9]}, index=["a", "b"])
+    >>> curves = Curves(("a", "b"), [50], [[1.6], [1.7]], kernel)
+    >>> KernelOnly().forecast(curves, 800).mean.tolist(), KernelOnly(d=8).forecast(curves, 800).best
+    ([2.0, 1.9], 'a')
     """
 
     name = "kernel_only"

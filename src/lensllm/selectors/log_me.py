@@ -14,6 +14,11 @@ class LogMe(PointSelector):
 
     Raises:
         InputError: if the curves carry no `log_me` feature.
+
+    >>> import pandas as pd
+    >>> evidence = pd.DataFrame({"log_me": [-0.7, -0.4]}, index=["a", "b"])
+    >>> LogMe().forecast(Curves(("a", "b"), [50], [[1.6], [1.7]], evidence), 800).best
+    'b'
     """
 
     name = "log_me"

@@ -14,6 +14,11 @@ class ModelSize(PointSelector):
 
     Raises:
         InputError: if the curves carry no `size` feature.
+
+    >>> import pandas as pd
+    >>> parameters = pd.DataFrame({"size": [250_000, 900_000]}, index=["a", "b"])
+    >>> ModelSize().forecast(Curves(("a", "b"), [50], [[1.6], [1.7]], parameters), 800).ranking
+    ('b', 'a')
     """
 
     name = "model_size"

@@ -15,6 +15,11 @@ class NlpMetrics(PointSelector):
 
     Raises:
         InputError: if the curves carry no such feature.
+
+    >>> import pandas as pd
+    >>> tails = pd.DataFrame({"pl_alpha": [3.2, 2.8]}, index=["a", "b"])
+    >>> NlpMetrics().forecast(Curves(("a", "b"), [50], [[1.6], [1.7]], tails), 800).ranking
+    ('b', 'a')
     """
 
     name = "nlp_metrics"

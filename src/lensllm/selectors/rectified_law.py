@@ -43,7 +43,13 @@ class LawSelector(Selector):
 
 
 class RectifiedLawSelector(LawSelector):
-    """The rectified law of Lin et al. 2024 ("OurFit" in their code); least squares unless a prior is given."""
+    """The rectified law of Lin et al. 2024 ("OurFit" in their code); least squares unless a prior is given.
+
+    >>> sizes = np.array([50, 100, 200, 400, 800])
+    >>> curves = Curves(("a",), sizes, [8 / (20 + sizes**0.5) + 1])
+    >>> RectifiedLawSelector().forecast(curves, 6400).mean.round(3).tolist()
+    [1.08]
+    """
 
     name = "rectified_law"
 

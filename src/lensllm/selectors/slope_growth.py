@@ -25,6 +25,10 @@ class SlopeGrowth(Selector):
     doubling back. In the pre-power phase slopes still grow (the paper's two phases), for all candidates at once: G
     extrapolates the mean slope with a damped trend (Gardner & McKenzie 1985) fitted to its last six values, within
     [0.7, 2]. The constants were chosen on the published curves.
+
+    >>> curves = Curves(("small", "large"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.65, 1.49, 1.35]])
+    >>> SlopeGrowth().forecast(curves, 1600).mean.round(2).tolist()
+    [1.17, 1.1]
     """
 
     name = "slope_growth"

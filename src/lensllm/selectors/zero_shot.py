@@ -9,7 +9,12 @@ from lensllm.selectors.base import PointSelector
 
 
 class ZeroShot(PointSelector):
-    """Forecast = the loss at 0 examples; NaN where it was not measured."""
+    """Forecast = the loss at 0 examples; NaN where it was not measured.
+
+    >>> curves = Curves(("small", "large"), [0, 50], [[2.2, 1.6], [2.4, 1.5]])
+    >>> ZeroShot().forecast(curves, 1600).mean.tolist()
+    [2.2, 2.4]
+    """
 
     name = "zero_shot"
 

@@ -46,7 +46,15 @@ def read_part(files: Sequence[Path], wanted: ColumnNames | None = None) -> Part:
 
 
 def read_examples(path: Path, wanted: ColumnNames | None = None) -> list[Example]:
-    """The examples of one file."""
+    r"""The examples of one file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "data.jsonl")
+    ...     _ = file.write_text('{"prompt": "1 plus 1 is", "completion": " 2"}\n{"prompt": "1", "completion": ""}\n')
+    ...     [(example, example.place) for example in read_examples(file)]
+    [(Example(prompt='1 plus 1 is', completion=' 2'), 'data.jsonl line 1')]
+    """
     return read_part([path], wanted).examples
 
 

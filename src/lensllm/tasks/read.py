@@ -37,7 +37,7 @@ def read_task(
     text_column: str = "",
     deduplicate: bool = False,
 ) -> Task:
-    """Read a task by the name of a shipped one, from a folder, or from one file (docs/data.md).
+    r"""Read a task by the name of a shipped one, from a folder, or from one file (docs/data.md).
 
     Without test examples a fraction of the training examples is held out for the test (at most 1,000), and without
     validation examples half as many (at most 400); examples with the same prompt (for plain text, the same text) stay
@@ -57,6 +57,16 @@ def read_task(
     Raises:
         InputError: for a missing, damaged or empty file, an unknown layout, a column that would not be read, or a row
             that cannot be read; and if nothing is left to train on.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from lensllm.tasks import read_task
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "sums.csv")
+    ...     _ = file.write_text("prompt,completion\n" + "".join(f"{i} plus 1 is,{i + 1}\n" for i in range(200)))
+    ...     task = read_task(file)
+    >>> task.name, len(task.train), len(task.validation), len(task.test)
+    ('sums', 171, 9, 20)
     """
     if not 0 < eval_fraction < 1:
         raise InputError(f"eval_fraction must lie between 0 and 1, got {eval_fraction:g}")

@@ -19,6 +19,10 @@ class Example:
         completion: what it should write.
         file: where the example was read from, with the unit it is counted in: `data.jsonl line`.
         number: of the line or row there; 0 where it came from no file.
+
+    >>> example = Example("naïve means", " simple, naïve")
+    >>> example.n_bytes, len(example.completion)
+    (15, 14)
     """
 
     prompt: str
@@ -48,6 +52,13 @@ class Task:
         test: examples whose loss is reported and ranked by; never used for any choice.
         notes: what was left out, not read, or is doubtful about the data, a sentence each. They are no part of the
             task: equal examples have equal fingerprints.
+
+    >>> examples = tuple(Example(f"{i} plus 1 is", f" {i + 1}") for i in range(10))
+    >>> task = Task("sums", examples[:7], examples[7:8], examples[8:])
+    >>> [example.completion for example in task.subset(2)]
+    [' 3', ' 5']
+    >>> [example.completion for example in task.subset(4)]
+    [' 3', ' 5', ' 4', ' 7']
     """
 
     name: str

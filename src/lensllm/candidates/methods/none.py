@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NoTuning(Method):
-    """Zero-shot: nothing is trained, so there are 0 training examples and nothing is forecast."""
+    """Zero-shot: nothing is trained, so there are 0 training examples and nothing is forecast.
+
+    >>> NoTuning().name, NoTuning().trains, NoTuning().base_learning_rate(250_000)
+    ('none', False, 0.0)
+    """
 
     name = "none"
     trains = False
