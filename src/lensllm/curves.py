@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from lensllm.arrays import Floats
 from lensllm.curve_tables import read_curve_table, written_name
 from lensllm.errors import InputError
+from lensllm.files import write_whole
 from lensllm.records import Record
 from lensllm.text import visible
 from lensllm.tuning.run import Run
@@ -209,7 +210,7 @@ class Curves:
         a,100,1.5
         """
         table = self.tidy().join(self.features, on="candidate")
-        table.map(written_name).to_csv(path, index=False)
+        write_whole(path, table.map(written_name).to_csv(index=False))
 
 
 def features(candidates: Sequence[str], records: Iterable[Record]) -> pd.DataFrame:

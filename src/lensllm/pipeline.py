@@ -89,6 +89,8 @@ def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> S
     )
     found = admit_candidates(config.models)
     candidates = list(found.admitted)
+    for one in found.refused:
+        logger.warning("refused: %s", visible(one.reason))
     task = fit_all(task, candidates, config.training_config())
     for note in task.notes:
         logger.warning("note: %s", visible(note))

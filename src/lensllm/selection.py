@@ -14,11 +14,13 @@ import numpy as np
 
 from lensllm.candidates import Refused
 from lensllm.curves import Curves
+from lensllm.files import write_whole
 from lensllm.forecast import Forecast, with_zero_shot
 from lensllm.planning import Cost
 from lensllm.planning.phases import Phase
 from lensllm.records import Record
 from lensllm.selectors.kernel_only import kernel_sizes
+from lensllm.text import counted
 from lensllm.tuning.run import Run
 
 LEVEL = 0.9
@@ -149,7 +151,8 @@ class Selection:
             what = f"Fine-tune {first.candidate} on all {self.target_size:,} examples"
         said = (
             f"{what}: forecast loss {first.forecast:.3f} nats/byte (90 % interval {low:.3f} to {high:.3f}), "
-            f"the best of {len(self.ranking) - 1} candidates with probability {first.p_best:.0%}"
+            f"the best of {counted(sum(row.method != 'none' for row in self.ranking), 'candidate')} "
+            f"with probability {first.p_best:.0%}"
         )
         if self.tied:
             others = [row for row in (self.ranking[0], *self.tied) if row is not first]
@@ -233,8 +236,8 @@ class Selection:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "selection.json").write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
         self.curves.write_csv(folder / "curves.csv")
+        write_whole(folder / "selection.json", json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("candidate", "forecast", "90 % interval", "P(best)"))

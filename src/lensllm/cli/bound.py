@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lensllm.cli.common import Json, empty_table, finite, print_table, progress_bar, say, say_notes, to_write
+from lensllm.files import write_whole
 
 if TYPE_CHECKING:
     from lensllm.theory.bound import Bound, Decay
@@ -103,4 +104,4 @@ def _write(html: Path, bounds: list[Bound], decay: Decay | None) -> None:
     from lensllm.report.theory_figures import bound_figure, layers_figure
 
     figures = {"terms": bound_figure(bounds, decay), "layers": layers_figure(bounds)}
-    html.write_text(page("bound.html.j2", figures, bounds=bounds, decay=decay), encoding="utf-8")
+    write_whole(html, page("bound.html.j2", figures, bounds=bounds, decay=decay))

@@ -11,6 +11,7 @@ import typer
 
 from lensllm.cli.common import Json, empty_table, print_table, say, say_notes, to_write
 from lensllm.errors import InputError
+from lensllm.files import write_whole
 
 if TYPE_CHECKING:
     from lensllm.planning.phases import Transition
@@ -41,7 +42,7 @@ def dynamics(
 
         figures = {"slopes": slopes_figure(curves, found)}
         figures |= {f"bound of {name}": bound_figure(bounds[name], power.get(name)) for name in bounds}
-        html.write_text(page("dynamics.html.j2", figures, phases=found), encoding="utf-8")
+        write_whole(html, page("dynamics.html.j2", figures, phases=found))
     if as_json:
         rows = [{**p.to_dict(), "by_bound": _from(power.get(p.candidate))} for p in found]
         print(json.dumps({"candidates": rows, "notes": list(curves.notes)}, indent=2, allow_nan=False))

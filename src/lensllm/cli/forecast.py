@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lensllm.cli.common import Json, empty_table, finite, print_table, say_notes, to_be_finite, to_write
+from lensllm.files import write_whole
 
 
 def forecast(
@@ -29,7 +30,7 @@ def forecast(
     if html is not None:
         from lensllm.report.figures import curves_figure
 
-        curves_figure(curves, made, "unit of the file").write_html(html, include_plotlyjs=True)
+        write_whole(html, curves_figure(curves, made, "unit of the file").to_html(include_plotlyjs=True))
     low, high = made.interval(0.9).T
     columns = (made.mean, low, high, made.p_best, made.expected_regret)
     rows = [(made.candidates[k], *(float(column[k]) for column in columns)) for k in made.order]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
+from lensllm.files import write_whole
 
 if TYPE_CHECKING:
     from lensllm.probes.record import Probe
@@ -40,7 +41,8 @@ def kernel(
     if html is not None:
         from lensllm.report.kernel import kernel_figure
 
-        kernel_figure(report.measurement, report.measured).write_html(html, config={"displayModeBar": False})
+        figure = kernel_figure(report.measurement, report.measured)
+        write_whole(html, figure.to_html(config={"displayModeBar": False}))
     if as_json:
         print(json.dumps(finite(report.to_dict()), indent=2))
         return

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from lensllm.files import write_whole
 from lensllm.planning import CurveSamples, Plan, doubling_sentence, doublings, offers_of
 from lensllm.planning.plan import rounded
 from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
@@ -54,7 +55,7 @@ def write_report(selection: Selection, path: str | Path) -> None:
     outlook = {"doublings": doubled, "offers": offered, "doubling": doubling_sentence(doubled[0], samples.size)}
     context = {"size": samples.size, "bounded": list(bounds), **outlook}
     text = page("selection.html.j2", figures, selection=selection, **context)
-    Path(path).write_text(text, encoding="utf-8")
+    write_whole(path, text)
 
 
 def write_plan(plan: Plan, unit: str, path: str | Path) -> None:
@@ -78,7 +79,7 @@ def write_plan(plan: Plan, unit: str, path: str | Path) -> None:
     if plan.offers:
         figures["pareto"] = pareto_figure(plan.offers, unit)
     outlook = {"size": plan.size, "doublings": plan.doublings, "offers": plan.offers}
-    Path(path).write_text(page("plan.html.j2", figures, plan=plan, unit=unit, **outlook), encoding="utf-8")
+    write_whole(path, page("plan.html.j2", figures, plan=plan, unit=unit, **outlook))
 
 
 def page(template: str, figures: dict[str, go.Figure], **context: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lensllm.errors import InputError
+from lensllm.files import write_whole
 from lensllm.search.cost import Budget
 from lensllm.search.policy import Decision
 
@@ -62,11 +63,9 @@ class DecisionLog:
     def write(self, folder: Path) -> None:
         """Write `decisions.json` whole or not at all."""
         rows = [{**vars(logged), "decision": _plain(logged.decision)} for logged in self.decisions]
-        part = folder / f"{FILE_NAME}.part"
         budget = {name: getattr(self.budget, name) for name in ("part", "flops", "hours")}
         fields = {"version": VERSION, **asdict(self), "budget": budget, "decisions": rows}
-        part.write_text(json.dumps(fields, indent=1) + "\n")
-        part.replace(folder / FILE_NAME)
+        write_whole(folder / FILE_NAME, json.dumps(fields, indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: str | Path) -> DecisionLog:

@@ -34,6 +34,7 @@ from transformers import PreTrainedModel
 
 from lensllm.arrays import Floats
 from lensllm.errors import InputError
+from lensllm.files import write_whole
 from lensllm.tasks.encode import Encoded, collate
 from lensllm.theory.curvature import MAX_STEPS, RELATIVE, LayerHessian, Per, flatten, layers, positive_part
 from lensllm.tuning.loss import token_nats
@@ -376,9 +377,7 @@ def save_bounds(folder: str | Path, task: str, bounds: Sequence[Bound]) -> None:
     known = _read(path)
     known = known if known.get("task") == task else {"task": task, "candidates": {}}
     known["candidates"][bounds[0].candidate] = [b.to_dict() for b in bounds]
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(known, indent=1) + "\n")
-    unfinished.replace(path)
+    write_whole(path, json.dumps(known, indent=1) + "\n")
 
 
 def load_bounds(folder: str | Path, task: str | None = None) -> dict[str, list[Bound]]:
