@@ -13,7 +13,9 @@ import pandas as pd
 from evidence.study.config import StudyConfig
 from evidence.study.runs import known_rows
 from lensllm.candidates import Candidate, find_candidates
+from lensllm.errors import NothingMeasured
 from lensllm.execution import Processes
+from lensllm.jobs import Job
 from lensllm.records import Record
 from lensllm.search.driver import drive
 from lensllm.search.ladder import Ladder
@@ -83,13 +85,19 @@ def _bounded(
     """A row a candidate and size; one without terms where the run diverged or no bound applies, with the reason."""
     jobs = [BoundOf(candidate, task, training, sizes[0]) for candidate in candidates]
     store = Store(Path(config.output_dir) / task.name)
+    reasons: dict[str, str] = {}
+    told: list[tuple[Job, Record]] = []
     with Processes(config.workers, threads=1) as executor:
-        told = drive(Ladder(jobs, sizes), executor, store)
+        try:
+            told = drive(Ladder(jobs, sizes), executor, store)
+        except NothingMeasured as nothing:
+            reasons = nothing.reasons
     store.close()
     found = {(record.candidate, record.examples): record for _, record in told}
     rows = []
     for candidate in candidates:
-        error = "; ".join(record.error for _, record in told if record.candidate == candidate.name and record.error)
+        errors = [record.error for _, record in told if record.candidate == candidate.name and record.error]
+        error = "; ".join(errors) or reasons.get(candidate.name, "")
         keys = _keys(candidate, task, training, sizes)
         for size, key in zip(sizes, keys, strict=True):
             row = {"task": task.name, "candidate": candidate.name, "examples": size, "key": key}

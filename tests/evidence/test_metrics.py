@@ -10,7 +10,7 @@ TRUTH = np.array([1.0, 2.0, 3.0])
 
 
 def said(*mean):
-    return Forecast(("a", "b", "c"), 100, np.array(mean), np.array([mean]))
+    return Forecast.from_samples(("a", "b", "c"), 100, mean, [mean])
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class TestProcesses(ExecutorContract):
                 worker.kill()
                 while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
                     time.sleep(0.01)
+                time.sleep(0.5)  # its other threads end after the one that it is known by
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ class Candidate:
         revision: the hub revision asked for, if any.
         method: how it is tuned.
 
+    >>> from lensllm.candidates import find_candidate
     >>> candidate = find_candidate("t5-0.2m-glosses-1.5m")
     >>> candidate.name, candidate.method.name, candidate.vocabulary, candidate.encoder_decoder
     ('t5-0.2m-glosses-1.5m', 'full', 2048, True)
