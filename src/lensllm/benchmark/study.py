@@ -137,5 +137,5 @@ def _restore(known: dict[str, dict[str, Any]], task: str, folder: Path) -> None:
     for key, row in known.items():
         if row["task"] == task and store.find(key) is None:
             trials = [LearningRateTrial(**trial) for trial in json.loads(row["trials"])]
-            store.put(key, task, Run(**{name: row[name] for name in names}, trials=trials))
+            store.put(key, task, Run(**{name: row[name] for name in names if name in row}, trials=trials))
     store.close()
