@@ -34,6 +34,7 @@ from lensllm.tasks import Task, read_task
 from lensllm.text import visible
 from lensllm.tuning.fine_tune import FineTune
 from lensllm.tuning.fit import fit_all
+from lensllm.tuning.quiet import quiet
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -91,7 +92,8 @@ def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> S
     candidates = list(found.admitted)
     for one in found.refused:
         logger.warning("refused: %s", visible(one.reason))
-    task = fit_all(task, candidates, config.training_config())
+    with quiet():
+        task = fit_all(task, candidates, config.training_config())
     for note in task.notes:
         logger.warning("note: %s", visible(note))
     work = _work(candidates, task, config)

@@ -18,6 +18,9 @@ ASIDE = frozenset(
 )
 """Columns, in small letters, that say where a row comes from and nothing that a model should learn."""
 
+CHATS = ("messages", "conversations", "conversation", "dialogue", "turns")
+"""Columns that hold lists of turns in the field's chat layouts."""
+
 
 @dataclass(frozen=True)
 class ColumnNames:
@@ -115,6 +118,11 @@ def _layout(known: dict[str, str], filled: dict[str, int | None], name: str) -> 
     """The layout that reads most of the columns."""
     fitting = [layout for layout in LAYOUTS if all(column in known for column in layout.needs)]
     if not fitting:
+        if chats := [column for column in known if column.casefold() in CHATS]:
+            raise InputError(
+                f"{name} holds chats (column {chats[0]!r}), which are not read: write every row as a prompt (all "
+                "turns before the last answer, in the model's chat template) and a completion (that answer)"
+            )
         columns = listed([repr(column) for column in filled], 10) or "(none)"
         raise InputError(
             f"{name} has the columns {columns}: expected {TITLES}; or name yours with --prompt-column and "
