@@ -66,7 +66,8 @@ class Cells:
         if isinstance(value, bool | int | Decimal) or (isinstance(value, float) and math.isfinite(value)):
             return str(value)
         kind = "an infinite number" if isinstance(value, float) else type(value).__name__
-        raise InputError(f"{self.place}: {column!r} must be text, got {kind}")
+        turns = ": chat turns are not read, write them as one text" if kind == "list" else ""
+        raise InputError(f"{self.place}: {column!r} must be text, got {kind}{turns}")
 
     def _check(self, column: str, text: str) -> None:
         if not text.isascii() and (half := SURROGATE.search(text)):
