@@ -184,6 +184,16 @@ def architectures(
 
 
 @app.command()
+def fuzz(json_file: Json = None) -> None:
+    """2,000 hostile tables and 500 damaged stores: read right, refused, or changed in silence (2 minutes)."""
+    from evidence.robustness.fuzz import RESULT, run
+
+    result = run(json_file or RESULT)
+    for what in ("tables", "stores"):
+        print(f"{what}: " + ", ".join(f"{count:,} {how}" for how, count in sorted(result[what].items())))
+
+
+@app.command()
 def quadrature(json_file: Json = None) -> None:
     """How good the interval of v^T H^+ v is (seconds)."""
     from evidence.theory.quadrature import RESULT, run

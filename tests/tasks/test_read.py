@@ -60,7 +60,7 @@ def test_numbers_are_text_and_empty_completions_are_left_out(tmp_path):
         ("a.jsonl", '{"question": "a", "answer": "b"}\n', "has the columns 'question', 'answer': expected prompt"),
         ("a.csv", "x,y\n1,2\n", "has the columns 'x', 'y': expected prompt"),
         ("a.jsonl", '{"messages": [{"role": "user", "content": "a"}]}\n', "holds chats \\(column 'messages'\\)"),
-        ("a.jsonl", '{"Conversations": [{"from": "human", "value": "a"}]}\n', "holds chats \\(column 'conversations'\\)"),
+        ("a.jsonl", '{"Conversations": [{"from": "human"}]}\n', "holds chats \\(column 'conversations'\\)"),
         ("a.jsonl", '{"prompt": "a"', "not valid JSON"),
         ("a.jsonl", "[1, 2]\n", "row 1 must be an object"),
         ("a.json", '{"prompt": "a"}', "must hold a list"),

@@ -20,6 +20,8 @@ PATIENCE = 60
 """Seconds to wait for another process's transaction, which takes milliseconds."""
 
 Kind = TypeVar("Kind", bound=Record)
+Row = tuple[str, str, str, str, int, str, str, str]
+"""Key, kind, task, candidate, examples, status, record and checksum."""
 
 
 class Store:
@@ -52,6 +54,7 @@ class Store:
         self._alone: Locks | None = None
         with self._sentence("cannot be used as a store", "give another output folder"):
             self._connection = self._read_only() if readonly else self._open()
+            self._check_whole()
             found = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if found > VERSION:
                 raise StoreError(
@@ -69,7 +72,7 @@ class Store:
         Raises:
             DamagedRecord: if it is not what was written.
         """
-        rows = self._rows("WHERE key = ? AND kind = ?", (key, record_type.kind))
+        rows = self._rows("WHERE key = ?", (key,), record_type)
         return self._decoded(rows[0], record_type) if rows else None
 
     def records(self, record_type: type[Kind]) -> list[tuple[str, Kind]]:
@@ -78,7 +81,7 @@ class Store:
         Raises:
             DamagedRecord: naming the first that is not what was written.
         """
-        rows = self._rows("WHERE kind = ? ORDER BY rowid", (record_type.kind,))
+        rows = self._rows("ORDER BY rowid", (), record_type)
         return [(row[2], self._decoded(row, record_type)) for row in rows]
 
     def put(self, key: str, task: str, record: Record) -> None:
@@ -130,6 +133,15 @@ class Store:
             source.backup(copy)
         return copy
 
+    def _check_whole(self) -> None:
+        """Find rows that damage has taken away: every key stands in the table and in its index."""
+        found = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreError(
+                f"{self.path} is damaged ({' '.join(found.split())}): restore it, or give another output folder",
+                self.path,
+            )
+
     def _take_alone(self, kind: str) -> None:
         self._alone = Locks(Path(f"{self.path}.alone"))
         self._alone.token = "process"
@@ -144,20 +156,25 @@ class Store:
             f"{self.path} lies on {kind}: no other machine may use this output folder at the same time", stacklevel=3
         )
 
-    def _rows(self, where: str, values: tuple[str, ...]) -> list[tuple[str, str, str, str, int, str, str, str]]:
+    def _rows(self, where: str, values: tuple[str, ...], record_type: type[Kind]) -> list[Row]:
+        """Those of a kind; the checksum is looked at first, since a damaged kind would hide its row."""
         with self._sentence("cannot be read", "delete the file to begin anew"):
             columns = "key, kind, task, candidate, examples, status, record, checksum"
-            return self._connection.execute(f"SELECT {columns} FROM records {where}", values).fetchall()
-
-    def _decoded(self, row: tuple[str, str, str, str, int, str, str, str], record_type: type[Kind]) -> Kind:
-        try:
+            rows: list[Row] = self._connection.execute(f"SELECT {columns} FROM records {where}", values).fetchall()
+        for row in rows:
             if checksum(*row[:7]) != row[7]:
-                raise ValueError("its checksum is another one")
+                raise self._damaged(row[0], "its checksum is another one")
+        return [row for row in rows if row[1] == record_type.kind]
+
+    def _decoded(self, row: Row, record_type: type[Kind]) -> Kind:
+        try:
             return record_type.from_dict(json.loads(row[6]))
         except (ValueError, TypeError) as error:
-            raise DamagedRecord(
-                f"{self.path}: the record of run {row[0]} is damaged ({error}): delete that row", self.path, row[0]
-            ) from error
+            raise self._damaged(row[0], str(error)) from error
+
+    def _damaged(self, key: str, why: str) -> DamagedRecord:
+        told = f"{self.path}: the record of run {key} is damaged ({why}): delete that row"
+        return DamagedRecord(told, self.path, key)
 
     @contextmanager
     def _sentence(self, what: str, remedy: str) -> Iterator[None]:
@@ -165,7 +182,8 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"{self.path} {what} ({error}): {remedy}", self.path) from error
+            why = " ".join(str(error).split())
+            raise StoreError(f"{self.path} {what} ({why}): {remedy}", self.path) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

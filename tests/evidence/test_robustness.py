@@ -1,8 +1,9 @@
 """Spoiled tables of losses: read as they were meant, or refused in one sentence; nothing changes in silence."""
 
 import pytest
-from hostile_tables import spoiled
 
+from evidence.robustness.damaged_stores import counts
+from evidence.robustness.hostile_tables import spoiled
 from lensllm.curves import Curves
 from lensllm.errors import InputError
 
@@ -42,3 +43,7 @@ def _losses(curves):
         for size, loss in zip(curves.sizes, row, strict=True)
         if loss == loss
     }
+
+
+def test_no_damage_of_a_store_changes_a_record_in_silence():
+    assert set(counts(range(120))) <= {"unharmed", "refused"}
