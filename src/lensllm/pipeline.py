@@ -25,7 +25,7 @@ from lensllm.search.callbacks import Callback
 from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
 from lensllm.search.driver import drive
 from lensllm.search.ladder import Ladder, doublings
-from lensllm.selection import Selection, rank
+from lensllm.selection import Selection, doubts, rank
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.store import Store
 from lensllm.tasks import Task, read_task
@@ -147,7 +147,7 @@ def _conclude(
         failures=tuple(record for record in records if record.status != "done"),
         costs={run.candidate: _cost(run, task, training) for run in zero_shots if run.candidate in tuned},
         phases=phases(curves),
-        notes=task.notes,
+        notes=(*task.notes, *doubts(curves.sizes, len(task.test), training)),
     )
 
 

@@ -112,6 +112,8 @@ def evaluate(
         n_bytes += [example.n_bytes for example in chosen]
         tokens += counted(batch, model.config.is_encoder_decoder)
     total, size = math.fsum(nats), sum(n_bytes)
+    if len(nats) == 1:
+        return Evaluation(total, tokens, size, total / size)
     residuals = [(a - total / size * b) ** 2 for a, b in zip(nats, n_bytes, strict=True)]
     return Evaluation(total, tokens, size, math.sqrt(math.fsum(residuals)) / size)
 
