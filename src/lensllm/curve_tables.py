@@ -20,6 +20,7 @@ from lensllm.text import counted, listed, shortened, visible
 NAME_COLUMNS = ("candidate", "model", "config name")
 SIZE_COLUMNS = ("examples", "d", "n")
 LOSS = "loss"
+STANDARD_ERROR = "standard_error"
 SEEDS = frozenset({"seed", "run", "trial", "repeat", "replicate", "fold", "subset_seed", "seed_id"})
 SETTINGS = frozenset({"task", "dataset", "data", "split", "metric", "unit", "measure", "set", "benchmark", "language"})
 SCORES = frozenset(
@@ -62,6 +63,7 @@ class CurveTable:
         losses: shape (K, S); NaN where nothing was measured.
         features: other columns, a row a candidate.
         notes: what was averaged, left out or not used.
+        standard_errors: of the losses, shape (K, S), NaN where the table gives none; None without such a column.
     """
 
     candidates: list[str]
@@ -69,6 +71,7 @@ class CurveTable:
     losses: np.ndarray
     features: pd.DataFrame
     notes: list[str] = field(default_factory=list)
+    standard_errors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,9 @@ class _Reader:
         names, numbers = self.names(), self.numbers
         sizes = [self.size(t, n, size) for t, n in zip(self.column(size), numbers, strict=True)]
         losses = [self.loss(t, n, loss) for t, n in zip(self.column(loss), numbers, strict=True)]
-        others = [column for column in self.table.header if column not in (self.name, size, loss)]
+        header = self.table.header
+        error = next((column for column in header if column.casefold() == STANDARD_ERROR), None)
+        others = [column for column in header if column not in (self.name, size, loss, error)]
         seeds = [column for column in others if column.casefold() in SEEDS]
         notes: list[str] = []
         kept = self._features(names, sizes, [column for column in others if column not in seeds], notes)
@@ -208,7 +213,26 @@ class _Reader:
         wide = self._averaged(points, order, notes)
         first = [names.index(name) for name in order]
         features = {column: _typed([values[i] for i in first]) for column, values in kept.items()}
-        return CurveTable(order, *wide, pd.DataFrame(features, index=order), notes)
+        found = CurveTable(order, *wide, pd.DataFrame(features, index=order), notes)
+        if error is not None:
+            found.standard_errors = self._standard_errors(error, found, names, sizes)
+        return found
+
+    def _standard_errors(self, column: str, table: CurveTable, names: list[str], sizes: list[float]) -> np.ndarray:
+        """Standard errors of the losses, the mean where a point has several: seeds are tested on the same examples."""
+        found: dict[tuple[str, float], list[float]] = {}
+        for text, number, name, size in zip(self.column(column), self.numbers, names, sizes, strict=True):
+            value = loss_of(text, self.table.delimiter != ",")
+            if value is None or value < 0:
+                shown = repr(shortened(text, 40))
+                raise InputError(f"{self.path} row {number}: {column!r} is {shown}, expected a number, 0 or more")
+            if math.isfinite(value):
+                found.setdefault((name, size), []).append(value)
+        errors = np.full(table.losses.shape, np.nan)
+        for (name, size), seen in found.items():
+            if size in table.sizes:
+                errors[table.candidates.index(name), table.sizes.index(size)] = np.mean(seen)
+        return errors
 
     def _features(
         self, names: list[str], sizes: list[float], columns: Sequence[str], notes: list[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ class Curves:
         features: what is known of each candidate beforehand (x_i), one row a candidate in the order of
             `candidates`; `size` (parameters), `family` and what was probed (`Probe.features`) where known.
         notes: what was averaged, left out or not used when they were read.
+        standard_errors: of the losses over the test examples, shape (K, S); NaN or 0 where unknown.
+        ceiling: what a uniform guess has in the unit of the losses; infinite where the unit is not known.
 
     >>> import numpy as np
     >>> from lensllm import Curves
@@ -54,6 +56,8 @@ class Curves:
     losses: Floats
     features: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    standard_errors: Floats = field(default_factory=lambda: np.zeros(0))
+    ceiling: float = float("inf")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "candidates", tuple(str(name) for name in self.candidates))
@@ -64,6 +68,10 @@ class Curves:
                 f"expected losses of shape {(len(self.candidates), len(self.sizes))} "
                 f"(candidates x sizes), got {self.losses.shape}"
             )
+        if not self.standard_errors.size:
+            object.__setattr__(self, "standard_errors", np.full(self.losses.shape, np.nan))
+        if self.standard_errors.shape != self.losses.shape:
+            raise InputError(f"expected a standard error a loss, shape {self.losses.shape}")
         if len(set(self.candidates)) != len(self.candidates):
             twice = sorted({name for name in self.candidates if self.candidates.count(name) > 1})
             raise InputError(f"two candidates are named {twice[0]!r}: give each its own name")
@@ -82,7 +90,7 @@ class Curves:
         >>> curves.of(["large"]).features["size"].to_dict()
         {'large': 900000}
         """
-        return Curves(self.candidates, self.sizes, self.losses, features, self.notes)
+        return replace(self, features=features)
 
     def up_to(self, size: float) -> Curves:
         """The same curves with nothing measured beyond `size` examples."""
@@ -90,6 +98,7 @@ class Curves:
         known = copy(self)
         object.__setattr__(known, "sizes", self.sizes[seen])
         object.__setattr__(known, "losses", self.losses[:, seen])
+        object.__setattr__(known, "standard_errors", self.standard_errors[:, seen])
         return known
 
     def showing(self, seen: NDArray[np.bool_]) -> Curves:
@@ -102,7 +111,9 @@ class Curves:
         """The curves of these candidates, in this order."""
         place = {name: row for row, name in enumerate(self.candidates)}
         rows = [place[name] for name in candidates]
-        return Curves(tuple(candidates), self.sizes, self.losses[rows], self.features, self.notes)
+        return replace(
+            self, candidates=tuple(candidates), losses=self.losses[rows], standard_errors=self.standard_errors[rows]
+        )
 
     def at(self, size: float) -> Floats:
         """Losses at one size, shape (K,).
@@ -116,15 +127,16 @@ class Curves:
         return self.losses[:, column[0]]
 
     def tidy(self) -> pd.DataFrame:
-        """One row a measured point: candidate, examples, loss."""
+        """One row a measured point: candidate, examples, loss, and standard_error where any is known."""
         k, s = np.nonzero(np.isfinite(self.losses))
-        return pd.DataFrame(
-            {
-                "candidate": np.array(self.candidates, dtype=object)[k],
-                "examples": self.sizes[s].astype(int),
-                "loss": self.losses[k, s],
-            }
-        )
+        columns = {
+            "candidate": np.array(self.candidates, dtype=object)[k],
+            "examples": self.sizes[s].astype(int),
+            "loss": self.losses[k, s],
+        }
+        if np.any(self.standard_errors > 0):
+            columns["standard_error"] = self.standard_errors[k, s]
+        return pd.DataFrame(columns)
 
     @classmethod
     def from_records(
@@ -152,14 +164,16 @@ class Curves:
         names = list(candidates if candidates is not None else dict.fromkeys(run.candidate for run in runs))
         done = [run for run in runs if run.status == "done" and run.candidate in names]
         columns = sorted(set(sizes if sizes is not None else (run.examples for run in done)))
-        losses = np.full((len(names), len(columns)), np.nan)
+        losses, errors = np.full((2, len(names), len(columns)), np.nan)
         for run in done:
-            losses[names.index(run.candidate), columns.index(run.examples)] = objective.read(run)[0]
-        return cls(tuple(names), np.array(columns, dtype=float), losses)
+            at = names.index(run.candidate), columns.index(run.examples)
+            losses[at], errors[at] = objective.read(run)
+        measured = np.array(columns, dtype=float)
+        return cls(tuple(names), measured, losses, standard_errors=errors, ceiling=objective.ceiling)
 
     @classmethod
     def from_tidy(cls, table: pd.DataFrame, features: pd.DataFrame | None = None) -> Curves:
-        """Curves from rows (candidate, examples, loss); rows that repeat a point (seeds) are averaged.
+        """Curves from rows (candidate, examples, loss, perhaps standard_error); repeated points are averaged.
 
         >>> table = pd.DataFrame({"candidate": ["a", "a", "a"], "examples": [50, 50, 100], "loss": [1.5, 1.7, 1.4]})
         >>> Curves.from_tidy(table).losses.round(2).tolist()
@@ -170,7 +184,11 @@ class Curves:
         names = list(dict.fromkeys(table["candidate"]))
         wide = wide.reindex(index=names).sort_index(axis=1)
         known = features if features is not None else pd.DataFrame(index=names)
-        return cls(tuple(names), wide.columns.to_numpy(float), wide.to_numpy(float), known)
+        errors = np.full(wide.shape, np.nan)
+        if "standard_error" in table:
+            of = finite.pivot_table(index="candidate", columns="examples", values="standard_error", aggfunc="mean")
+            errors = of.reindex(index=names, columns=wide.columns).to_numpy(float)
+        return cls(tuple(names), wide.columns.to_numpy(float), wide.to_numpy(float), known, standard_errors=errors)
 
     @classmethod
     def read_csv(cls, path: str | Path, *, ours: bool = False) -> Curves:
@@ -196,7 +214,8 @@ class Curves:
         """
         table = read_curve_table(Path(path), ours)
         notes = tuple(visible(note) for note in table.notes)
-        return cls(tuple(table.candidates), np.array(table.sizes), table.losses, table.features, notes)
+        errors = np.zeros(0) if table.standard_errors is None else table.standard_errors
+        return cls(tuple(table.candidates), np.array(table.sizes), table.losses, table.features, notes, errors)
 
     def write_csv(self, path: str | Path) -> None:
         """Write the measured points as a tidy CSV, features beside them; no text in it is a formula.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,28 @@ NUGGET = 1e-6
 """Added to correlation matrices, so that sizes whose errors are one and the same can be in one."""
 MEDIAN_TO_SD = 1 / float(ndtri(0.75))
 """Standard deviation of a normal over its median absolute deviation."""
+
+
+SHARED = 0.5
+"""Of the variance of a test set's error: what moves all candidates alike, as they see the same test examples
+(docs/decisions.md)."""
+STANDARD_ERRORS = 3.0
+"""By so many a measured loss has to be lower than another to be taken for lower: one chance in a thousand."""
+UNKNOWN_ERROR = 0.005
+"""Of the log loss, where no standard error is known: the difference between two seeds on a text."""
+LEVEL_STREAM = 4
+"""Of random numbers, after those of `selectors.error_paths`."""
+
+
+def stream(seed: int, kind: int, name: str = "") -> np.random.Generator:
+    """The random numbers of one purpose and candidate, whoever else there is."""
+    return np.random.default_rng([seed, kind, int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")])
+
+
+@lru_cache(maxsize=2_500)
+def _level_normals(name: str, draws: int) -> NDArray[np.float32]:
+    """Standard normals of the error of a candidate's test loss; of what is common to all where the name is empty."""
+    return stream(0, LEVEL_STREAM, name).standard_normal(draws, dtype=np.float32)
 
 
 class Errors(ABC):
@@ -81,8 +104,9 @@ class Forecast:
 
     A draw is one possible world. In it the loss of candidate k at size s is
 
-        L[s, k] = means[s, k] exp(own[s, k] + common[s, k]).
+        L[s, k] = means[s, k] exp(own[s, k] + common[s, k] + test_error[k] (u_k + u) / sqrt(2)),
 
+    u_k and u standard normals of the candidate and of all, as half of what a test set errs is in its examples.
     The own errors make the ranking. The common one moves all candidates (measured as far) alike, so it changes loss
     intervals and comparisons with a loss that is known, such as that of a model which is not fine-tuned. What is said
     without a size (`mean`, `samples`, `p_best`, ...) is said of the target. Draws are made where they are needed and
@@ -97,6 +121,9 @@ class Forecast:
         rows: position of each candidate in `errors`, -1 for a loss that is known, shape (K,).
         models: model of each candidate, shape (K,); its name unless said otherwise.
         methods: how each is tuned: "full", or "none" for a model that is used as it is, shape (K,).
+        test_error: standard error of each candidate's test loss, as a part of the loss, shape (K,); 0 if unknown.
+        dominated: candidates that another beats for certain and that are never the best, shape (K,).
+        ceiling: no loss is forecast above it: what a uniform guess has; infinite where the unit is not known.
 
     Example:
         >>> sure = Forecast.from_samples(("a", "b"), 800, [1.0, 1.2], [[0.9, 1.1], [1.1, 1.2], [1.2, 1.1]])
@@ -112,6 +139,9 @@ class Forecast:
     rows: Rows = field(default_factory=lambda: np.zeros(0, dtype=int))
     models: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    test_error: Floats = field(default_factory=lambda: np.zeros(0))
+    dominated: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    ceiling: float = float("inf")
 
     def __post_init__(self) -> None:
         k = len(self.candidates)
@@ -123,6 +153,9 @@ class Forecast:
             raise ValueError(f"the target size {self.target_size:g} is not among the sizes {self.sizes}")
         if not self.rows.size:
             object.__setattr__(self, "rows", np.full(k, -1) if self.errors is None else np.arange(k))
+        for name in ("test_error", "dominated"):
+            if not getattr(self, name).size:
+                object.__setattr__(self, name, np.zeros(k, dtype=getattr(self, name).dtype))
         object.__setattr__(self, "models", self.models or self.candidates)
         object.__setattr__(self, "methods", self.methods or ("full",) * k)
 
@@ -206,12 +239,21 @@ class Forecast:
             rows=self.rows[at],
             models=models,
             methods=methods,
+            test_error=self.test_error[at],
+            dominated=self.dominated[at],
         )
 
     @cached_property
     def order(self) -> Rows:
-        """Positions of the candidates from best to worst; those without a forecast last, equal ones by name."""
-        return np.lexsort((np.array(self.candidates), np.where(np.isnan(self.mean), np.inf, self.mean)))
+        """Positions of the candidates from best to worst; those without a forecast last, equal ones by name.
+
+        One that is dominated comes behind its own model.
+        """
+        key = np.where(np.isnan(self.mean), np.inf, self.mean)
+        tuned = {self.models[k]: key[k] for k in np.flatnonzero(~self.dominated)}
+        for k in np.flatnonzero(self.dominated):
+            key[k] = max(key[k], tuned.get(self.models[k], np.inf))
+        return np.lexsort((np.array(self.candidates), self.dominated, key))
 
     @property
     def ranking(self) -> tuple[str, ...]:
@@ -236,7 +278,7 @@ class Forecast:
         """
         if len(self.candidates) <= MOST_DRAWN:
             return np.arange(len(self.candidates))
-        sd = np.where(self.rows >= 0, self._sd[self._target[0]], 0.0)
+        sd = np.hypot(np.where(self.rows >= 0, self._sd[self._target[0]], 0.0), self.test_error)
         first = self.order[0]
         with np.errstate(divide="ignore", invalid="ignore"):
             far = np.log(self.mean / self.mean[first]) / (sd + sd[first])
@@ -245,10 +287,11 @@ class Forecast:
 
     @cached_property
     def contending_samples(self) -> Floats:
-        """`samples` of the contenders alone, shape (draws, len(contenders))."""
-        if len(self.candidates) <= MOST_DRAWN:
-            return self.samples
-        return self._losses(self.contenders, self._target)[:, 0]
+        """`samples` of the contenders alone, shape (draws, len(contenders)); NaN for those that are dominated."""
+        few = len(self.candidates) <= MOST_DRAWN
+        losses = self.samples if few else self._losses(self.contenders, self._target)[:, 0]
+        beaten = self.dominated[self.contenders]
+        return np.where(beaten, np.nan, losses) if beaten.any() else losses
 
     @cached_property
     def p_best(self) -> Floats:
@@ -264,7 +307,7 @@ class Forecast:
     def expected_regret(self) -> Floats:
         """Expected loss above the best candidate's if this one were chosen, shape (K,)."""
         least = np.nanmin(self.contending_samples, axis=1, keepdims=True)
-        return np.asarray((self.samples - least).mean(axis=0))
+        return np.asarray(np.maximum(self.samples - least, 0.0).mean(axis=0))
 
     def learn(self, candidate: str, to_size: float) -> float:
         """What readings would tell of a candidate's log loss at the target, the common error taken out.
@@ -307,23 +350,41 @@ class Forecast:
         """Sum of the log errors asked for, shape (draws, len(at), len(rows)); 0 for losses that are known."""
         total = np.zeros((self.draws, len(at), len(rows)))
         known = self.rows[rows] >= 0
-        if self.errors is None or not known.any():
+        if self.errors is None:
+            return total
+        if self.test_error[rows].any():
+            total += self._test_errors(rows, own, common)[:, None]
+        if not known.any():
             return total
         of = self.rows[rows][known]
         drawn = self.errors.own(of, at) if own else 0.0
-        total[:, :, known] = drawn + self.errors.common(of, at) if common else drawn
+        total[:, :, known] += drawn + self.errors.common(of, at) if common else drawn
         return total
+
+    def _test_errors(self, rows: Rows, own: bool, common: bool) -> Floats:
+        """Log errors of the test losses, the same at every size, shape (draws, len(rows))."""
+        drawn = np.zeros((self.draws, len(rows)))
+        if own:
+            normals = [_level_normals(self.candidates[k], self.draws) for k in rows]
+            drawn += np.sqrt(1 - SHARED) * np.stack(normals, axis=1)
+        if common:
+            drawn += np.sqrt(SHARED) * _level_normals("", self.draws)[:, None]
+        return drawn * self.test_error[rows]
 
     def _losses(self, rows: Rows, at: Rows) -> Floats:
         errors = self._drawn(rows, at)
         np.clip(errors, -LARGEST_LOG, LARGEST_LOG, out=errors)
-        return np.asarray(self.means[np.ix_(at, rows)] * np.exp(errors, out=errors))
+        means = self.means[np.ix_(at, rows)]
+        losses = np.asarray(means * np.exp(errors, out=errors))
+        return np.minimum(losses, np.maximum(self.ceiling, means)) if self.ceiling < np.inf else losses
 
 
 def with_zero_shot(forecast: Forecast, curves: Curves) -> Forecast:
     """The forecast with one candidate more: the best of the models that were measured before any fine-tuning.
 
-    Its loss is known, the same at every size. The forecast itself where no such loss was measured.
+    Its loss is known but for the error of the test set, the same at every size. It is dominated where the same model
+    was measured at some size with a loss lower by three standard errors: that can be used instead, whatever more data
+    bring. The forecast itself where no such loss was measured.
 
     Example:
         >>> curves = Curves(("a", "b"), [0, 50], [[2.0, 1.5], [1.4, 1.3]])
@@ -344,7 +405,43 @@ def with_zero_shot(forecast: Forecast, curves: Curves) -> Forecast:
         rows=np.append(forecast.rows, -1),
         models=(*forecast.models, model),
         methods=(*forecast.methods, "none"),
+        test_error=np.append(forecast.test_error, _relative_error(curves)[best, 0]),
+        dominated=np.append(forecast.dominated, _was_beaten(curves, best)),
     )
+
+
+def _relative_error(curves: Curves) -> Floats:
+    """Standard errors over losses, shape (K, S); 0 where unknown."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(curves.standard_errors / curves.losses, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _was_beaten(curves: Curves, row: int) -> bool:
+    """Whether a candidate was measured fine-tuned three standard errors below its loss before it."""
+    relative = _relative_error(curves)[row]
+    errors = np.where(relative > 0, relative, UNKNOWN_ERROR) * curves.losses[row]
+    lower = curves.losses[row, 0] - curves.losses[row]
+    return bool(np.any((curves.sizes > 0) & (lower > STANDARD_ERRORS * np.hypot(errors, errors[0]))))
+
+
+def bounded(forecast: Forecast, curves: Curves) -> Forecast:
+    """The forecast with what its curves know of their unit and of their test set; candidates as in the curves.
+
+    Points beyond what was measured are not above the ceiling, and the relative standard error of a candidate's last
+    measured loss is an error of its whole path. A method without uncertainty is left as it is: it may give scores.
+    """
+    if forecast.errors is None:
+        return forecast
+    tuned = np.isfinite(curves.losses) & (curves.losses > 0) & (curves.sizes > 0)
+    last = np.where(tuned, np.arange(len(curves.sizes)), -1).max(axis=1, initial=-1)
+    rows = np.arange(len(last))
+    with_points = last >= 0
+    error, reached = np.zeros(len(last)), np.zeros(len(last))
+    error[with_points] = _relative_error(curves)[rows[with_points], last[with_points]]
+    reached[with_points] = curves.sizes[last[with_points]]
+    beyond = forecast.sizes[:, None] > reached
+    means = np.where(beyond, np.minimum(forecast.means, curves.ceiling), forecast.means)
+    return replace(forecast, means=means, test_error=error, ceiling=curves.ceiling)
 
 
 def _correlations(drawn: Floats, sd: Floats) -> Floats:

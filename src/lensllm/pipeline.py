@@ -27,7 +27,7 @@ from lensllm.search.cost import Budget, completion_bytes, everything_flops, prob
 from lensllm.search.driver import drive
 from lensllm.search.ladder import Ladder, doublings
 from lensllm.search.ladder_plan import plan_ladder
-from lensllm.selection import Selection, rank
+from lensllm.selection import Selection, doubts, rank
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.store import Store
 from lensllm.tasks import Task, read_task
@@ -196,8 +196,14 @@ def _conclude(records: list[Record], candidates: list[Candidate], task: Task, wo
         failures=tuple(record for record in records if record.status != "done"),
         costs={run.candidate: _cost(run, task, work.training_config) for run in zero_shots if run.candidate in tuned},
         phases=phases(curves),
-        notes=(*task.notes, *work.notes, *(note for run in zero_shots for note in _notes(run))),
+        notes=_all_notes(task, work, zero_shots, curves),
     )
+
+
+def _all_notes(task: Task, work: Work, zero_shots: list[Run], curves: Curves) -> tuple[str, ...]:
+    """What is doubtful about data, plan, candidates and runs."""
+    of_candidates = [note for run in zero_shots for note in _notes(run)]
+    return (*task.notes, *work.notes, *of_candidates, *doubts(curves.sizes, work.training_config))
 
 
 def _notes(zero_shot: Run) -> list[str]:

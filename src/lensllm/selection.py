@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lensllm.arrays import Floats
 from lensllm.candidates import Refused
 from lensllm.curves import Curves
 from lensllm.files import write_whole
@@ -20,11 +21,14 @@ from lensllm.planning import Cost
 from lensllm.planning.phases import Phase
 from lensllm.records import Record
 from lensllm.selectors.kernel_only import kernel_sizes
-from lensllm.text import counted
+from lensllm.text import counted, listed
 from lensllm.tuning.run import Run
+from lensllm.tuning.training_config import TrainingConfig
 
 LEVEL = 0.9
 """Of the intervals that are shown."""
+FEW_STEPS = 10
+"""Below, a run is mostly warm-up, and what it shows is the schedule and not the data."""
 TIED = 0.005
 """Part of the loss below which a difference is none: about that of two seeds on a text."""
 TIE_PROBABILITY = 0.2
@@ -125,7 +129,8 @@ class Selection:
         return tuple(
             row
             for row in others
-            if row.forecast <= first.forecast * (1 + TIED)
+            if row.p_best > 0
+            and row.forecast <= first.forecast * (1 + TIED)
             and np.mean(samples[row.candidate] < samples[first.candidate]) >= TIE_PROBABILITY
         )
 
@@ -247,6 +252,24 @@ class Selection:
             for row in self.ranking
         )
         return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
+
+
+def doubts(sizes: Floats, training: TrainingConfig) -> tuple[str, ...]:
+    """What of an answer has no basis, a sentence each: runs of a few steps.
+
+    Args:
+        sizes: numbers of training examples that were measured.
+        training: how runs were trained.
+    """
+    said = []
+    short = {int(size): training.steps(int(size)) for size in sizes if 0 < training.steps(int(size)) < FEW_STEPS}
+    if short:
+        took = listed([f"{size:,} ({steps})" for size, steps in short.items()])
+        said.append(
+            f"runs of fewer than {FEW_STEPS} optimizer steps are no basis for a forecast; examples (steps): {took}, "
+            f"with {training.num_train_epochs} epochs in batches of {training.per_device_train_batch_size}"
+        )
+    return tuple(said)
 
 
 def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple[tuple[Ranked, ...], Forecast]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ class Objective(ABC):
     Attributes:
         name: how it is called in tables.
         unit: what it is measured in, in words.
+        ceiling: what a uniform guess has, above which nothing is forecast; infinite if there is no such value.
 
     >>> class TokenLoss(Objective):
     ...     name, unit = "token loss", "nats per token of completion"
@@ -27,6 +29,7 @@ class Objective(ABC):
 
     name: ClassVar[str]
     unit: ClassVar[str]
+    ceiling: ClassVar[float] = math.inf
 
     @abstractmethod
     def read(self, run: Run) -> tuple[float, float]:

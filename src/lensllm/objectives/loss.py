@@ -17,6 +17,7 @@ class Loss(Objective):
 
     name = "loss"
     unit = "nats per byte of completion"
+    ceiling = math.log(256)
 
     def read(self, run: Run) -> tuple[float, float]:
         """`Run.nats_per_byte` and its standard error."""

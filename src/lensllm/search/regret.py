@@ -179,7 +179,7 @@ def _gaps(forecast: Forecast) -> Floats:
     """Distance of each candidate's log point forecast from the best of the others, shape (K,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.log(forecast.mean)
-    mean = np.where(np.isnan(mean), np.inf, mean)
+    mean = np.where(np.isnan(mean) | forecast.dominated, np.inf, mean)
     best = int(forecast.order[0])
     second = np.delete(mean, best).min(initial=np.inf)
     rival = np.where(np.arange(mean.size) == best, second, mean[best])

@@ -11,7 +11,7 @@ import numpy as np
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.errors import InputError
-from lensllm.forecast import Forecast
+from lensllm.forecast import Forecast, bounded
 
 FAN = 9
 """Sizes from the last measured one to the target that a picture of a forecast is drawn through: a smooth line."""
@@ -62,8 +62,8 @@ class Selector(ABC):
         asked = np.unique([float(target_size), *map(float, sizes)])
         if not (np.isfinite(asked).all() and asked[0] > 0):
             raise InputError(f"the sizes asked for are {list(sizes)}, expected numbers of examples above 0")
-        forecast = self._forecast(curves.of(sorted(curves.candidates)), float(target_size), asked)
-        return forecast.of(curves.candidates)
+        ordered = curves.of(sorted(curves.candidates))
+        return bounded(self._forecast(ordered, float(target_size), asked), ordered).of(curves.candidates)
 
     @abstractmethod
     def _forecast(self, curves: Curves, target_size: float, sizes: Floats) -> Forecast:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import hyp2f1
 
 from lensllm.arrays import Floats
-from lensllm.forecast import Errors, Rows
+from lensllm.forecast import Errors, Rows, stream
 from lensllm.selectors.error_scale import ErrorScale, Hindcast
 
 NO_SLOPE_SD = 0.03
@@ -18,10 +17,12 @@ NO_SLOPE_SD = 0.03
 READING_SD = 0.005
 """Of the log loss that a forecast starts from: between seeds it is 0.003 on texts to 0.03 on labels, and the hindcasts
 that the other scales come from start from readings, too."""
+HALF = 0.5
+"""Mean square of min(v, 0) of a standard normal v."""
 NUGGET = 1e-12
 """Relative, added to covariances: sizes that are nearly the same are told apart no further than that."""
 REMEMBERED = 2_500
-"""Candidates whose normal draws are kept, 16 kB each: those of a decision are wanted again by the next."""
+"""Candidates whose normal draws are kept, 24 kB each: those of a decision are wanted again by the next."""
 COMMON_STREAM, SCALE_STREAM, PATH_STREAM, TARGET_STREAM = range(4)
 
 
@@ -50,15 +51,10 @@ def _root(doublings: tuple[float, ...], hurst: float) -> Floats:
     return np.asarray(scale[:, None] * np.linalg.cholesky(correlation + NUGGET * np.eye(n.size)))
 
 
-def stream(seed: int, kind: int, name: str = "") -> np.random.Generator:
-    """The random numbers of one purpose and candidate, whoever else there is."""
-    return np.random.default_rng([seed, kind, int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")])
-
-
 @lru_cache(maxsize=REMEMBERED)
 def _target_normals(seed: int, name: str, draws: int) -> NDArray[np.float32]:
-    """Standard normals of a candidate: its path at the target; reading and slope; shape (2, draws)."""
-    return stream(seed, TARGET_STREAM, name).standard_normal((2, draws), dtype=np.float32)
+    """Standard normals of a candidate: its path at the target; reading and slope; a fall that goes on; (3, draws)."""
+    return stream(seed, TARGET_STREAM, name).standard_normal((3, draws), dtype=np.float32)
 
 
 class GrowingErrors(Errors):
@@ -66,6 +62,7 @@ class GrowingErrors(Errors):
 
         common[n]    = c z n^1.5                                   one z a draw for all candidates
         candidate[n] = o X(n) + 0.03 n w (without a slope) + 0.005 w      X a path with H = 1.1; 0 where n = 0
+                       + e n min(v, 0)                             e how much faster than is believed it still falls
 
     The scales c and o of a draw come from `ErrorScale.draw`. Draws are keyed by the seed and the candidate's name; the
     path is drawn at the target first and elsewhere given that, so that no draw at the target depends on other sizes.
@@ -80,6 +77,7 @@ class GrowingErrors(Errors):
         candidate_error: prior of the candidates' own scale.
         draws: number of possible worlds.
         seed: of all draws.
+        steepness: e, shape (K,); 0 if None. A fall that has not flattened may go on, so this error is downwards only.
     """
 
     def __init__(
@@ -93,6 +91,7 @@ class GrowingErrors(Errors):
         candidate_error: ErrorScale,
         draws: int,
         seed: int,
+        steepness: Floats | None = None,
     ) -> None:
         self.draws = draws
         self._seed, self._names, self._target = seed, candidates, target
@@ -104,7 +103,9 @@ class GrowingErrors(Errors):
         self._scale = candidate_error.draw(hindcast.candidate_error, count * (1 - 1 / rivals), draws, rng)
         self._common_z = stream(seed, COMMON_STREAM).standard_normal(draws)
         self._slope_sd = np.where(sloped, 0.0, NO_SLOPE_SD)
-        self.sd = np.hypot(np.median(self._scale) * self._ahead**self._hurst, self._still(np.arange(len(candidates))))
+        self._falling = self._ahead * (np.zeros(len(candidates)) if steepness is None else steepness)
+        still = np.hypot(self._still(np.arange(len(candidates))), np.sqrt(HALF) * self._falling)
+        self.sd = np.hypot(np.median(self._scale) * self._ahead**self._hurst, still)
 
     def _still(self, rows: Rows) -> Floats:
         """Standard deviation of what one normal a draw brings to all sizes of a candidate, shape (S, len(rows)).
@@ -120,7 +121,7 @@ class GrowingErrors(Errors):
         return np.asarray((self._common_scale * self._common_z)[:, None, None] * grown)
 
     def own(self, rows: Rows, at: Rows, draws: int | None = None) -> Floats:
-        """Path times scale, and the errors of reading and slope."""
+        """Path times scale, the errors of reading and slope, and falls that go on."""
         count = min(draws or self.draws, self.draws)
         if not len(rows):
             return np.zeros((count, len(at), 0))
@@ -130,7 +131,9 @@ class GrowingErrors(Errors):
             path = (normals[0] * self._ahead[self._target, rows] ** self._hurst)[:, None]
         else:
             path = self._paths(rows, normals[0])[:, at]
-        return np.asarray(self._scale[:count, None, None] * path + self._still(rows)[at] * normals[1][:, None])
+        drawn = self._scale[:count, None, None] * path + self._still(rows)[at] * normals[1][:, None]
+        falling = self._falling[np.ix_(at, rows)]
+        return np.asarray(drawn + falling * np.minimum(normals[2], 0.0)[:, None] if falling.any() else drawn)
 
     def _paths(self, rows: Rows, at_target: Floats) -> Floats:
         """X at every size given the normals at the target (draws, len(rows)), shape (draws, S, len(rows))."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from lensllm.arrays import Floats
 
+DOMINATES = 4.0
+"""Of a candidate's mean square over the median one: twice the usual error."""
 MORE_DEGREES = 1
 """Lighter tails than the posterior's own, so that the expected regret exists without any hindcast."""
 
@@ -53,3 +55,20 @@ class Hindcast:
     common: float
     candidate_error: float
     origins: int
+
+
+def shared_square(squares: Floats) -> float:
+    """Mean square of candidates' own errors that no single candidate sets, from `squares` (hindcasts, K), NaN unknown.
+
+    Each candidate's mean square counts up to `DOMINATES` times the median of them all. Deviations from a middle that
+    was taken from the same n candidates are n - 1 independent ones.
+    """
+    seen = np.isfinite(squares)
+    count = seen.sum(axis=0)
+    spare = float(np.maximum(seen.sum(axis=1) - 1, 0).sum())
+    each = np.where(seen, squares, 0.0).sum(axis=0) / np.maximum(count, 1)
+    known = count > 0
+    if not known.any() or not spare:
+        return 0.0
+    limited = np.minimum(each, DOMINATES * np.median(each[known]))
+    return float(limited @ count / spare)

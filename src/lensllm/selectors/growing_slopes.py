@@ -12,9 +12,9 @@ from lensllm.curves import Curves
 from lensllm.forecast import Forecast
 from lensllm.selectors.base import Selector
 from lensllm.selectors.error_paths import GrowingErrors
-from lensllm.selectors.error_scale import CANDIDATE, COMMON, ErrorScale, Hindcast
+from lensllm.selectors.error_scale import CANDIDATE, COMMON, ErrorScale, Hindcast, shared_square
 from lensllm.selectors.fitted_laws import FittedLaws
-from lensllm.selectors.growth import extrapolate, floor_at_pool_median
+from lensllm.selectors.growth import extrapolate, floor_at_pool_median, not_above_last, steepness
 from lensllm.selectors.log_curves import LogCurves
 from lensllm.selectors.slopes import Slopes
 
@@ -38,6 +38,7 @@ class PointForecast:
         doublings_ahead: of each size beyond a candidate's last measured one, 0 within, NaN likewise, shape (S, K).
         sloped: whether a slope is known, shape (K,).
         hindcast: errors of the same forecast made earlier.
+        steepness: by how much each falls faster than is believed (`growth.steepness`), shape (K,); 0 if None.
     """
 
     candidates: tuple[str, ...]
@@ -47,6 +48,7 @@ class PointForecast:
     doublings_ahead: Floats
     sloped: np.ndarray
     hindcast: Hindcast
+    steepness: Floats | None = None
 
 
 class GrowingSlopes(Selector):
@@ -113,7 +115,10 @@ class GrowingSlopes(Selector):
         slopes = Slopes.of(logs)
         means = self.log_losses(logs, x, slopes).T
         sloped = slopes.after_format_learning().any
-        return PointForecast(curves.candidates, target_size, asked, means, ahead, sloped, self._hindcast(logs))
+        hindcast = self._hindcast(logs)
+        return PointForecast(
+            curves.candidates, target_size, asked, means, ahead, sloped, hindcast, steepness(logs, slopes)
+        )
 
     def with_errors(self, point: PointForecast) -> Forecast:
         """The forecast with its joint uncertainty."""
@@ -128,6 +133,7 @@ class GrowingSlopes(Selector):
             self.candidate_error,
             self.draws,
             self.seed,
+            point.steepness,
         )
         return Forecast(point.candidates, point.target_size, point.sizes, np.exp(point.log_means), errors)
 
@@ -140,15 +146,18 @@ class GrowingSlopes(Selector):
         mixed = by_slopes
         if self.law_weight > 0:
             fitted = self._laws.log_losses(logs.x, logs.y, x)
-            ahead = np.isfinite(fitted) & (x > logs.last[0][:, None])
-            mixed = np.where(ahead, (1 - self.law_weight) * by_slopes + self.law_weight * fitted, by_slopes)
-        return floor_at_pool_median(mixed, logs, x, slopes)
+            weight = self.law_weight * np.clip(x - logs.last[0][:, None], 0.0, 1.0)
+            mixed = np.where(np.isfinite(fitted) & (weight > 0), (1 - weight) * by_slopes + weight * fitted, by_slopes)
+        return floor_at_pool_median(not_above_last(mixed, logs, x, slopes), logs, x, slopes)
 
     def _hindcast(self, logs: LogCurves) -> Hindcast:
-        """Errors of the same forecast made earlier: each of the last four sizes with three before it is an origin."""
+        """Errors of the same forecast made earlier: each of the last four sizes with three before it is an origin.
+
+        The common error is the median over candidates; of the others each candidate has its own mean square, and they
+        are put together by `error_scale.shared_square`, so that no single candidate sets the scale for all.
+        """
         common: list[float] = []
-        own: list[float] = []
-        spare = 0
+        own: list[Floats] = []
         origins = 0
         for columns in range(max(HINDCAST_POINTS, logs.x.size - ORIGINS), logs.x.size):
             past = logs.up_to(columns)
@@ -157,11 +166,12 @@ class GrowingSlopes(Selector):
             before = len(common)
             errors = self.log_losses(past, logs.x[columns:], slopes) - logs.y[:, columns:]
             for error, x in zip(errors.T, logs.x[columns:], strict=True):
-                error = error[np.isfinite(error) & sloped]
-                if error.size:
-                    ahead = float(x - past.x[-1])
-                    common.append(error.mean() ** 2 / ahead ** (2 * self.common.exponent))
-                    own.append(((error - error.mean()) ** 2).sum() / ahead ** (2 * self.candidate_error.exponent))
-                    spare += error.size - 1
+                error = np.where(np.isfinite(error) & sloped, error, np.nan)
+                if np.isfinite(error).any():
+                    ahead, middle = float(x - past.x[-1]), float(np.nanmedian(error))
+                    common.append(middle**2 / ahead ** (2 * self.common.exponent))
+                    own.append((error - middle) ** 2 / ahead ** (2 * self.candidate_error.exponent))
             origins += len(common) > before
-        return Hindcast(float(np.mean(common)) if common else 0.0, sum(own) / max(spare, 1), origins)
+        if not common:
+            return Hindcast(0.0, 0.0, 0)
+        return Hindcast(float(np.mean(common)), shared_square(np.array(own)), origins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -86,4 +87,5 @@ def with_kernel_curve(curves: Curves) -> Curves:
     at = np.concatenate([curves.sizes[measured], sizes])
     order = np.argsort(at)
     everything = np.column_stack([curves.losses[:, measured], losses])
-    return Curves(curves.candidates, at[order], everything[:, order], curves.features)
+    errors = np.column_stack([curves.standard_errors[:, measured], np.full(losses.shape, np.nan)])
+    return replace(curves, sizes=at[order], losses=everything[:, order], standard_errors=errors[:, order])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensllm.arrays import Floats
-from lensllm.selectors.log_curves import LogCurves
+from lensllm.selectors.log_curves import LogCurves, without_spikes
 
 CLIP = 3.0
 """Robust standard deviations from its neighbours' median within which a slope is believed: the usual three."""
@@ -38,16 +38,16 @@ class Slopes:
 
     @classmethod
     def of(cls, curves: LogCurves) -> Slopes:
-        """The slopes between neighbouring measured points."""
-        measured = np.isfinite(curves.y)
+        """The slopes between neighbouring measured points, single spikes taken out (`log_curves.without_spikes`)."""
+        y, measured = without_spikes(curves.y), np.isfinite(curves.y)
         newest = np.maximum.accumulate(np.where(measured, np.arange(curves.x.size), -1), axis=1)[:, :-1]
         known = measured[:, 1:] & (newest >= 0)
-        before = np.take_along_axis(curves.y, np.maximum(newest, 0), axis=1)
+        before = np.take_along_axis(y, np.maximum(newest, 0), axis=1)
         x_before, x_after = curves.x[np.maximum(newest, 0)], curves.x[1:]
         width = np.where(known, x_after - x_before, np.nan)
-        value = (before - curves.y[:, 1:]) / width
+        value = (before - y[:, 1:]) / width
         at = np.where(known, (x_after + x_before) / 2, np.nan)
-        return cls(value, at, width, _gained(curves.y, np.where(known, newest, -1), value, width))
+        return cls(value, at, width, _gained(y, np.where(known, newest, -1), value, width))
 
     def after_format_learning(self) -> Slopes:
         """Without the falls by which a candidate learned the form of the task, and all before them: NaN.
@@ -64,12 +64,12 @@ class Slopes:
         return Slopes(*(np.where(later, part, np.nan) for part in (self.value, self.at, self.width, self.gained)))
 
     def clipped(self) -> Slopes:
-        """Slopes within 3 pooled robust standard deviations of their running median of five, and none above 0.2.
+        """Slopes within 3 pooled robust standard deviations of their running median of five, and within 0.2 of none.
 
-        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. A fall of
-        more than 0.2 a doubling is followed, but not expected to last.
+        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. A fall or
+        rise of more than 0.2 a doubling is followed, but not expected to last.
         """
-        limited = np.minimum(self.value, STEEPEST)
+        limited = np.clip(self.value, -STEEPEST, STEEPEST)
         if self.value.shape[1] < 3:
             return replace(self, value=limited)
         padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
@@ -80,7 +80,7 @@ class Slopes:
         off = np.abs(self.value - median)
         spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
         if spread > 0:
-            limited = np.minimum(np.clip(self.value, median - CLIP * spread, median + CLIP * spread), STEEPEST)
+            limited = np.clip(self.value, median - CLIP * spread, median + CLIP * spread).clip(-STEEPEST, STEEPEST)
         return replace(self, value=limited)
 
     @property
@@ -118,16 +118,22 @@ class Slopes:
 def _gained(y: Floats, before: NDArray[np.int_], value: Floats, width: Floats) -> Floats:
     """How much faster each step fell than the best of those measured at both its ends, shape (K, S - 1).
 
-    `before` is the column that each step begins in, -1 where there is no step.
+    That is, than the one of the best two others that changed less, so that one odd reading makes nobody a learner; the
+    rise of a single other counts as none. The best itself gains nothing. `before` is the column that each step begins
+    in, -1 where there is no step.
     """
     measured, gained = np.isfinite(y), np.where(before >= 0, 0.0, np.nan)
     for step, starts in enumerate(before.T):
         for start in np.unique(starts[starts >= 0]):
             rows = np.flatnonzero(starts == start)
             both = measured[:, start] & measured[:, step + 1]
-            leader = int(np.where(both, y[:, start], np.inf).argmin())
-            led = (y[leader, start] - y[leader, step + 1]) / width[rows, step]
-            gained[rows, step] = np.where(y[rows, start] > y[leader, start], value[rows, step] - led, 0.0)
+            best = np.argsort(np.where(both, y[:, start], np.inf), kind="stable")[: min(3, int(both.sum()))]
+            led = y[best, start] - y[best, step + 1]
+            for row in rows[y[rows, start] > y[best[0], start]]:
+                others = led[best != row][:2]
+                by = others[np.abs(others).argmin()] if len(others) > 1 else max(others[0], 0.0)
+                gained[row, step] = value[row, step] - by / width[row, step]
+            gained[rows, step] = np.where(np.isnan(gained[rows, step]), 0.0, gained[rows, step])
     return gained
 
 

@@ -123,6 +123,8 @@ def evaluate(
     lost = [examples[i].n_lost for i in order]
     charged = [a + LOST_BYTE * b if b else a for a, b in zip(nats, lost, strict=True)]
     total, size = math.fsum(charged), sum(n_bytes)
+    if len(order) == 1:
+        return Evaluation(math.fsum(nats), tokens, size, total / size, sum(lost))
     residuals = [(a - total / size * b) ** 2 for a, b in zip(charged, n_bytes, strict=True)]
     return Evaluation(math.fsum(nats), tokens, size, math.sqrt(math.fsum(residuals)) / size, sum(lost))
 

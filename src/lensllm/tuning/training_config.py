@@ -39,3 +39,11 @@ class TrainingConfig:
     max_length: int = 1024
     seed: int = 0
     subset_seed: int = 0
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps of a run.
+
+        >>> TrainingConfig().steps(50)
+        21
+        """
+        return self.num_train_epochs * -(-examples // self.per_device_train_batch_size)
