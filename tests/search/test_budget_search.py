@@ -202,13 +202,17 @@ def as_of_version_1(name, folder):
     return shutil.copytree(zoo.model_path(name), folder / name, ignore=kept, dirs_exist_ok=True)
 
 
-def test_a_log_of_rounds_replays_and_goes_on(tmp_path, task):
+def test_a_log_of_rounds_replays_and_goes_on(tmp_path, task, capsys):
     """Stores and logs of version 0.1.0, whose keys are still those of the same jobs."""
     for name in ("v0.1.0-kernel", "v0.1.0-one"):
         folder = shutil.copytree(ASSETS / name, tmp_path / name)
         log = DecisionLog.read(folder)
         replayed = replay_folder(folder)
         assert [made.recorded for made in replayed] == [logged.decision for logged in log.decisions]
+        with pytest.raises(SystemExit) as end:
+            main(["replay", str(folder)])
+        assert end.value.code == 0
+        assert "version 1 of the forecast" in capsys.readouterr().out
         kernel, config = name.endswith("kernel"), TrainingConfig(max_test_examples=40)
         models = [find_candidate(str(as_of_version_1(name, tmp_path / "models"))) for name in log.candidates]
         plan = LadderPlan(log.rungs, config, log.budget)

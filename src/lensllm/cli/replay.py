@@ -15,13 +15,19 @@ def replay(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The output folder of a selection within a budget.")],
     as_json: Json = False,
 ) -> None:
-    """Take every decision of a selection again from its recorded runs; exit code 1 if one comes out differently."""
+    """Take every decision of a selection again from its recorded runs; exit code 1 if one comes out differently.
+
+    Decisions that were taken with an earlier version of the forecast may differ, which is said and is no fault.
+    """
     from dataclasses import asdict
 
     from lensllm.probes.record import Probe
+    from lensllm.search.log import DecisionLog
     from lensllm.search.replay import replay_folder
+    from lensllm.selectors import FORECAST_VERSION
 
-    decisions = replay_folder(folder)
+    decisions, version = replay_folder(folder), DecisionLog.read(folder).forecast_version
+    earlier = version < FORECAST_VERSION
     agree = all(made.agrees for made in decisions)
     if as_json:
         rows = [
@@ -35,7 +41,7 @@ def replay(
             }
             for made in decisions
         ]
-        print(json.dumps(finite({"agrees": agree, "decisions": rows}), indent=2))
+        print(json.dumps(finite({"agrees": agree, "forecast_version": version, "decisions": rows}), indent=2))
     else:
         table = empty_table("decision", "after", "choice", "P(best)", "expected regret", "spent", "agrees", names=3)
         for number, made in enumerate(decisions, start=1):
@@ -49,5 +55,7 @@ def replay(
         say(f"Stopped: {decisions[-1].decided.stopped}." if decisions[-1].decided.stopped else "Not finished.")
         differing = [str(number) for number, made in enumerate(decisions, start=1) if not made.agrees]
         say(f"{len(decisions)} decisions: " + (f"{', '.join(differing)} differ" if differing else "all agree"))
-    if not agree:
+        if earlier:
+            say(f"They were taken with version {version} of the forecast. It is {FORECAST_VERSION} now.")
+    if not agree and not earlier:
         raise typer.Exit(1)

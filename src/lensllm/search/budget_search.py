@@ -19,6 +19,7 @@ from lensllm.search.ledger import Ledger
 from lensllm.search.log import FILE_NAME, DecisionLog, Logged
 from lensllm.search.policy import Decision
 from lensllm.search.replay import ledger_of, policy_of
+from lensllm.selectors import FORECAST_VERSION
 from lensllm.store import Store
 from lensllm.tasks import Task
 from lensllm.tuning.candidate_job import CandidateJob
@@ -59,7 +60,9 @@ class BudgetSearch(Search):
         self._training_config = plan.training_config
         self._kernel = kernel
         self._folder = folder
-        self._log = DecisionLog([], plan.rungs, [], plan.budget, stop_p_best, stop_regret)
+        self._log = DecisionLog(
+            [], plan.rungs, [], plan.budget, stop_p_best, stop_regret, forecast_version=FORECAST_VERSION
+        )
         self._ledger: Ledger | None = None
         self._policy = policy_of(self._log)
         self._first = [FineTune(candidate, task, plan.training_config, 0) for candidate in self._candidates]
@@ -119,6 +122,7 @@ class BudgetSearch(Search):
         known = set(log.candidates) <= {candidate.name for candidate in self._candidates}
         if not (known and log.decisions and first <= set(log.decisions[0].results)):
             return []
+        mine.forecast_version = log.forecast_version
         told: list[tuple[Job, Record]] = []
         for logged in log.decisions:
             found = self._found(logged.results, store)

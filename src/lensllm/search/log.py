@@ -48,6 +48,7 @@ class DecisionLog:
         stop_p_best: probability of being best that ends it.
         stop_regret: expected regret that ends it.
         probe_flops: forecast FLOPs of each candidate's probe; empty if none was made.
+        forecast_version: of the forecast that the first of them was taken with (`lensllm.selectors.FORECAST_VERSION`).
         decisions: in order; the results of the first are the models as they came, and their probes.
     """
 
@@ -58,6 +59,7 @@ class DecisionLog:
     stop_p_best: float
     stop_regret: float
     probe_flops: list[float] = field(default_factory=list)
+    forecast_version: int = 1
     decisions: list[Logged] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:

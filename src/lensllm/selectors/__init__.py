@@ -3,7 +3,7 @@
 from lensllm.selectors.accept_then_stop import AcceptThenStop
 from lensllm.selectors.base import Selector, forecast_path
 from lensllm.selectors.growing_slopes import GrowingSlopes
-from lensllm.selectors.growing_slopes_kernel import GrowingSlopesKernel, default_selector
+from lensllm.selectors.growing_slopes_kernel import FORECAST_VERSION, GrowingSlopesKernel, default_selector
 from lensllm.selectors.kernel_only import KernelOnly
 from lensllm.selectors.log_me import LogMe
 from lensllm.selectors.model_size import ModelSize
@@ -15,6 +15,7 @@ from lensllm.selectors.vanilla_law import VanillaLawSelector
 from lensllm.selectors.zero_shot import ZeroShot
 
 __all__ = [
+    "FORECAST_VERSION",
     "AcceptThenStop",
     "GrowingSlopes",
     "GrowingSlopesKernel",

@@ -47,6 +47,11 @@ class GrowingSlopesKernel(GrowingSlopes):
         return super().point_forecast(with_kernel_curve(curves), target_size, sizes)
 
 
+FORECAST_VERSION = 2
+"""Raised whenever the default forecast changes, so that decisions taken with another are told apart. 1: three programs
+sampled it (0.1.0). 2: one forecast of joint paths."""
+
+
 def default_selector(curves: Curves) -> GrowingSlopes:
     """What forecasts where nothing else was asked for: the default, with the kernel curve where candidates have one.
 
