@@ -147,7 +147,7 @@ def _conclude(
         failures=tuple(record for record in records if record.status != "done"),
         costs={run.candidate: _cost(run, task, training) for run in zero_shots if run.candidate in tuned},
         phases=phases(curves),
-        notes=(*task.notes, *doubts(curves.sizes, len(task.test), training)),
+        notes=(*task.notes, *doubts(curves.sizes, training)),
     )
 
 

@@ -19,7 +19,7 @@ from lensllm.planning import Cost
 from lensllm.planning.phases import Phase
 from lensllm.records import Record
 from lensllm.selectors.kernel_only import kernel_sizes
-from lensllm.text import counted, listed
+from lensllm.text import listed
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -27,8 +27,6 @@ LEVEL = 0.9
 """Of the intervals that are shown."""
 FEW_STEPS = 10
 """Below, a run is mostly warm-up, and what it shows is the schedule and not the data."""
-FEW_TESTS = 10
-"""Below, the standard error over test examples is itself not known to a third."""
 TIED = 0.005
 """Part of the loss below which a difference is none: about that of two seeds on a text."""
 TIE_PROBABILITY = 0.2
@@ -218,25 +216,21 @@ class Selection:
         return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
 
 
-def doubts(sizes: Floats, tested: int, training: TrainingConfig) -> tuple[str, ...]:
-    """What of an answer has no basis, a sentence each: runs of a few steps, a handful of test examples.
+def doubts(sizes: Floats, training: TrainingConfig) -> tuple[str, ...]:
+    """What of an answer has no basis, a sentence each: runs of a few optimizer steps.
 
     Args:
         sizes: numbers of training examples that were measured.
-        tested: number of test examples.
         training: how runs were trained.
     """
-    said = []
     short = {int(size): training.steps(int(size)) for size in sizes if 0 < training.steps(int(size)) < FEW_STEPS}
-    if short:
-        took = listed([f"{size:,} ({steps})" for size, steps in short.items()])
-        said.append(
-            f"runs of fewer than {FEW_STEPS} optimizer steps are no basis for a forecast; examples (steps): {took}, "
-            f"with {training.num_train_epochs} epochs in batches of {training.per_device_train_batch_size}"
-        )
-    if tested < FEW_TESTS:
-        said.append(f"with {counted(tested, 'test example')} nothing can be told between candidates: give more")
-    return tuple(said)
+    if not short:
+        return ()
+    took = listed([f"{size:,} ({steps})" for size, steps in short.items()])
+    return (
+        f"runs of fewer than {FEW_STEPS} optimizer steps are no basis for a forecast; examples (steps): {took}, "
+        f"with {training.num_train_epochs} epochs in batches of {training.per_device_train_batch_size}",
+    )
 
 
 def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple[tuple[Ranked, ...], Forecast]:
