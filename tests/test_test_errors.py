@@ -97,7 +97,7 @@ def test_a_model_that_only_got_worse_may_be_the_best_as_it_came():
 
 
 def test_what_has_no_basis_is_said():
-    [few] = doubts(np.array([0.0, 10, 20, 50]), TrainingConfig())
+    (few,) = doubts(np.array([0.0, 10, 20, 50]), TrainingConfig())
     assert "10 (6), 20 (9)" in few
     assert "50" not in few
     assert doubts(np.array([0.0, 50, 100]), TrainingConfig()) == ()

@@ -110,9 +110,9 @@ def extrapolate(curves: LogCurves, x: float | Floats, lag_weight: float, raw: Sl
     """Log losses at x: last level minus doublings left times the slope expected half way, shape (K, *x.shape).
 
     The slope is the shared one at the candidate's level plus what the candidate's own recent slope has beyond it, as
-    far as that is expected to last (`Slopes.persistence`). Half of a rise to the last point that the clipping does not
-    believe is taken back within the first doubling: one point cannot tell a reading error from a change of level. A
-    fall is never taken back, however steep. A candidate whose last fall was
+    far as that is expected to last (`Slopes.persistence`). Half of a jump at the last point that the clipping does not
+    believe is taken back within the first doubling: one point cannot tell a reading error from a change of level. That
+    no fall is taken back beyond the last point itself is for `not_above_last` to say. A candidate whose last fall was
     too steep to be settled goes on falling as fast; where it ends is for `floor_at_pool_median` to say. Within what
     was measured, the points are joined by straight lines.
 
