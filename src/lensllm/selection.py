@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from lensllm.arrays import Floats
+from lensllm.candidates import Refused
 from lensllm.curves import Curves
+from lensllm.files import write_whole
 from lensllm.forecast import Forecast, with_zero_shot
 from lensllm.planning import Cost
 from lensllm.planning.phases import Phase
 from lensllm.records import Record
 from lensllm.selectors.kernel_only import kernel_sizes
-from lensllm.text import listed
+from lensllm.text import counted, listed
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -77,10 +79,30 @@ class Selection:
         seconds: computing time of the runs, summed over workers.
         stopped: why no more was measured.
         failures: runs and probes that failed or diverged.
+        refused: models that did not take part, with the reason.
         costs: what each candidate costs to train on all the data and to serve, where known.
         phases: of every candidate at its last measured size; they are shown and change no forecast.
-        notes: what is doubtful about the data, was left out or not read, a sentence each.
+        notes: what is doubtful, was left out or not read, of the data or of a candidate, a sentence each.
         truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
+
+    >>> from lensllm import Curves, Selection
+    >>> from lensllm.planning import plan_sizes
+    >>> from lensllm.selection import rank
+    >>> from lensllm.selectors import GrowingSlopes
+    >>> losses = [[2.2, 1.6, 1.5, 1.41, 1.33], [2.4, 1.8, 1.65, 1.49, 1.35]]
+    >>> curves = Curves(("small", "large"), [0, 50, 100, 200, 400], losses)
+    >>> ranking, forecast = rank(curves, GrowingSlopes().forecast(curves, 1600, plan_sizes(curves, 1600)), [])
+    >>> found = Selection("mine", 1600, ranking, curves, forecast, 2e11, 2e12, seconds=60, stopped="it is sure")
+    >>> print(found.sentence)  # doctest: +NORMALIZE_WHITESPACE
+    Fine-tune large on all 1,600 examples: forecast loss 1.082 nats/byte (90 % interval 0.973 to 1.199), the best of
+    2 candidates with probability 84%; this took 10.0% of the compute of fine-tuning them all.
+    >>> for row in found.ranking:
+    ...     print(row.candidate, round(row.forecast, 2), round(row.p_best, 1))
+    large 1.08 0.8
+    small 1.14 0.2
+    small (not fine-tuned) 2.2 0.0
+    >>> found.best, found.flops_fraction, found.tied, found.to_dict()["alike"]
+    ('large', 0.1, (), [])
     """
 
     task: str
@@ -93,6 +115,7 @@ class Selection:
     seconds: float
     stopped: str
     failures: tuple[Record, ...] = ()
+    refused: tuple[Refused, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
     notes: tuple[str, ...] = ()
@@ -133,7 +156,8 @@ class Selection:
             what = f"Fine-tune {first.candidate} on all {self.target_size:,} examples"
         said = (
             f"{what}: forecast loss {first.forecast:.3f} nats/byte (90 % interval {low:.3f} to {high:.3f}), "
-            f"the best of {len(self.ranking) - 1} candidates with probability {first.p_best:.0%}"
+            f"the best of {counted(sum(row.method != 'none' for row in self.ranking), 'candidate')} "
+            f"with probability {first.p_best:.0%}"
         )
         if self.tied:
             others = [row for row in (self.ranking[0], *self.tied) if row is not first]
@@ -193,6 +217,7 @@ class Selection:
                 {"candidate": run.candidate, "examples": run.examples, "status": run.status, "error": run.error}
                 for run in self.failures
             ],
+            "refused": [{"model": one.name, "reason": one.reason} for one in self.refused],
             "costs": {name: asdict(cost) for name, cost in self.costs.items()},
             "phases": [phase.to_dict() for phase in self.phases],
             "notes": list(self.notes),
@@ -200,11 +225,24 @@ class Selection:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write `selection.json` and `curves.csv`."""
+        """Write `selection.json` and `curves.csv`.
+
+        >>> import tempfile
+        >>> from lensllm.selectors import GrowingSlopes
+        >>> curves = Curves(("a", "b"), [50, 100], [[1.6, 1.5], [1.8, 1.7]])
+        >>> ranking, forecast = rank(curves, GrowingSlopes().forecast(curves, 800), [])
+        >>> found = Selection("mine", 800, ranking, curves, forecast, 2e11, 2e12, seconds=60, stopped="it is sure")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found.save(folder)
+        ...     sorted(file.name for file in Path(folder).iterdir())
+        ...     json.loads(Path(folder, "selection.json").read_text())["best"]
+        ['curves.csv', 'selection.json']
+        'a'
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "selection.json").write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
         self.curves.write_csv(folder / "curves.csv")
+        write_whole(folder / "selection.json", json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("candidate", "forecast", "90 % interval", "P(best)"))
@@ -217,20 +255,21 @@ class Selection:
 
 
 def doubts(sizes: Floats, training: TrainingConfig) -> tuple[str, ...]:
-    """What of an answer has no basis, a sentence each: runs of a few optimizer steps.
+    """What of an answer has no basis, a sentence each: runs of a few steps.
 
     Args:
         sizes: numbers of training examples that were measured.
         training: how runs were trained.
     """
+    said = []
     short = {int(size): training.steps(int(size)) for size in sizes if 0 < training.steps(int(size)) < FEW_STEPS}
-    if not short:
-        return ()
-    took = listed([f"{size:,} ({steps})" for size, steps in short.items()])
-    return (
-        f"runs of fewer than {FEW_STEPS} optimizer steps are no basis for a forecast; examples (steps): {took}, "
-        f"with {training.num_train_epochs} epochs in batches of {training.per_device_train_batch_size}",
-    )
+    if short:
+        took = listed([f"{size:,} ({steps})" for size, steps in short.items()])
+        said.append(
+            f"runs of fewer than {FEW_STEPS} optimizer steps are no basis for a forecast; examples (steps): {took}, "
+            f"with {training.num_train_epochs} epochs in batches of {training.per_device_train_batch_size}"
+        )
+    return tuple(said)
 
 
 def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple[tuple[Ranked, ...], Forecast]:
@@ -238,6 +277,12 @@ def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple
 
     Returns:
         The rows from best to worst, and the forecast with that candidate appended.
+
+    >>> from lensllm.selectors import GrowingSlopes
+    >>> curves = Curves(("a", "b"), [0, 50, 100], [[2.4, 1.6, 1.5], [2.2, 1.8, 1.7]])
+    >>> rows, joint = rank(curves, GrowingSlopes().forecast(curves, 800), [])
+    >>> [(row.candidate, row.method) for row in rows]
+    [('a', 'full'), ('b', 'full'), ('b (not fine-tuned)', 'none')]
     """
     joint = with_zero_shot(forecast, curves)
     intervals, chances = joint.interval(LEVEL), joint.p_best

@@ -181,7 +181,6 @@ def test_slopes_span_gaps():
 
 def test_an_unbelievable_last_jump_is_taken_back_over_a_doubling():
     """A slope of 0.1 goes on beside it; a jump of 0.5 is a rise of 0.4 a doubling, and 0.2 is believed of it."""
-    jump = 0.5
     rng = np.random.default_rng(0)
     clean = straight(np.full(12, 0.1), np.linspace(1, 2, 12)) + 0.002 * rng.standard_normal((12, 7))
     spoilt = clean.copy()
