@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # Measurements that run in minutes, train nothing and need nothing that is not here.
-EVIDENCE := published own cost slots kernel-use kernel-noise quadrature phases plan fuzz
+EVIDENCE := published own cost slots kernel-use kernel-noise quadrature phases plan fuzz odd-reading
 
 .PHONY: demo test evidence lint format clean
 
