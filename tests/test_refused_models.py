@@ -31,7 +31,7 @@ def test_the_others_go_on_and_the_reasons_are_listed(folders, sums_file, tmp_pat
     assert (
         "failed: random on 0 examples: random cannot be used: 1 weight that it needs is in none of its files" in printed
     )
-    assert "the best of 1 candidates" in printed
+    assert "the best of 1 candidate with" in printed
     saved = json.loads((tmp_path / "out" / "selection.json").read_text())
     assert [one["model"] for one in saved["refused"]] == [str(twin), str(quantised)]
 

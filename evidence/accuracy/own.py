@@ -51,7 +51,7 @@ PARTS = {
     "brier": ("p_best", "uniform", "softmax"),
     "log_score": ("p_best", "uniform", "softmax"),
 }
-"""What `calibration` averages over tasks, and the order in which evidence.md shows it."""
+"""What `calibration` averages over tasks, in the order in which evidence.md shows it."""
 RIVALS = ("accept_then_stop", "rectified_law", "sub_tuning")
 KERNEL_FEATURES = ("zero_shot_probe_loss", "kernel_32", "pl_alpha")
 Key = tuple[str, int, int]

@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
-from evidence.accuracy.own import PARTS
 from evidence.pages import dressed, table, write_figures, write_section
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
@@ -114,7 +113,7 @@ def _calibration(calibration: dict[str, Any]) -> str:
         [
             task,
             *(f"{100 * value:.0f}" for value in m["coverage"].values()),
-            *(f"{m[kind][part]:.3f}" for kind, parts in PARTS.items() for part in parts),
+            *(f"{value:.3f}" for kind in ("log_error", "brier", "log_score") for value in m[kind].values()),
         ]
         for task, m in (calibration["by_task"] | {"mean": calibration | {"coverage": covered}}).items()
     ]

@@ -126,7 +126,12 @@ def _against(against: dict[str, Any]) -> str:
         ]
         for name, m in against.items()
     ]
-    head = ["lensllm against accept_then_stop", "won / drawn / lost", "difference", "95 %, bootstrap over models"]
+    head = [
+        "growing_slopes against accept_then_stop",
+        "won / drawn / lost",
+        "difference",
+        "95 %, bootstrap over models",
+    ]
     return table(head, rows)
 
 

@@ -33,8 +33,13 @@ def pool(rng: np.random.Generator) -> Curves:
     slopes = np.clip(mean + spread * rng.standard_normal(count), 0.01, 0.19)[:, None]
     levels = rng.uniform(0, 0.8, count)[:, None]
     bend = 0.002 * rng.uniform(-1, 1) * doublings**2
-    losses = np.exp(levels - slopes * doublings - bend + 0.005 * rng.standard_normal((count, sizes)))
-    return Curves(tuple(f"model {number}" for number in range(count)), 50 * 2.0**doublings, losses)
+    noise = 0.005 * rng.standard_normal((count, sizes))
+    losses = np.exp(levels - slopes * doublings - bend + noise)
+    return Curves(
+        tuple(f"model {number}" for number in range(count)),
+        np.array([50.0 * 2**number for number in range(sizes)]),
+        losses,
+    )
 
 
 def with_odd_reading(curves: Curves, rng: np.random.Generator) -> tuple[Curves, int]:

@@ -94,8 +94,8 @@ class Selection:
     >>> ranking, forecast = rank(curves, GrowingSlopes().forecast(curves, 1600, plan_sizes(curves, 1600)), [])
     >>> found = Selection("mine", 1600, ranking, curves, forecast, 2e11, 2e12, seconds=60, stopped="it is sure")
     >>> print(found.sentence)  # doctest: +NORMALIZE_WHITESPACE
-    Fine-tune large on all 1,600 examples: forecast loss 1.082 nats/byte (90 % interval 0.973 to 1.199), the best of
-    2 candidates with probability 84%; this took 10.0% of the compute of fine-tuning them all.
+    Fine-tune large on all 1,600 examples: forecast loss 1.082 nats/byte (90 % interval 0.973 to 1.194), the best of
+    2 candidates with probability 81%; this took 10.0% of the compute of fine-tuning them all.
     >>> for row in found.ranking:
     ...     print(row.candidate, round(row.forecast, 2), round(row.p_best, 1))
     large 1.08 0.8

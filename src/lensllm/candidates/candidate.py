@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lensllm.candidates.configuration import configuration
 from lensllm.candidates.files import CONFIG, read_object, regular, tokenizer_files, weight_files
 from lensllm.candidates.methods import Full, Method
 
@@ -45,17 +46,13 @@ class Candidate:
         """Whether the prompt is read by an encoder of its own: as `config.json` says or its architecture implies."""
         said = self.config.get("is_encoder_decoder")
         if said is None:
-            from lensllm.candidates.check import configuration
-
-            said = configuration(self).is_encoder_decoder
+            said = configuration(self.folder).is_encoder_decoder
         return bool(said)
 
     @property
     def vocabulary(self) -> int:
         """Number of tokens that it has embeddings for; 0 if its configuration does not say."""
-        from lensllm.candidates.check import configuration
-
-        said = getattr(configuration(self).get_text_config(decoder=True), "vocab_size", 0)
+        said = getattr(configuration(self.folder).get_text_config(decoder=True), "vocab_size", 0)
         return said if isinstance(said, int) else 0
 
     @cached_property

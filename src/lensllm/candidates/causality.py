@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lensllm.candidates.check import first_line
+from lensllm.candidates.configuration import first_line
 from lensllm.candidates.decoder_inputs import decoder_inputs
 from lensllm.errors import InputError
 

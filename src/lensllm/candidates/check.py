@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from lensllm.candidates.candidate import Candidate
+from lensllm.candidates.configuration import configuration, first_line
 from lensllm.candidates.files import (
     ADAPTER,
     CONFIG,
@@ -20,7 +18,6 @@ from lensllm.candidates.files import (
     walk,
 )
 from lensllm.candidates.headers import EIGHT_BITS, FLOATS, Tensor, read_headers
-from lensllm.candidates.stage import without_steering
 from lensllm.errors import InputError
 
 LAYERS = (
@@ -59,7 +56,7 @@ def check(candidate: Candidate, *, tokenizer: bool = True) -> None:
         _check_folder(candidate)
         _check_adapter(candidate)
         _check_quantisation(candidate.config)
-        config = configuration(candidate)
+        config = configuration(candidate.folder)
         _check_writer(candidate, config)
         if tokenizer:
             _check_tokenizer(candidate)
@@ -73,40 +70,6 @@ def check(candidate: Candidate, *, tokenizer: bool = True) -> None:
     except Exception as error:
         said = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"{printable(candidate.model_name_or_path)} cannot be checked: {said}") from error
-
-
-def configuration(candidate: Candidate) -> Any:
-    """The configuration as transformers reads it, without anything that would steer what is loaded.
-
-    Raises:
-        InputError: if the architecture is unknown or a value is impossible.
-    """
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    kind = candidate.config.get("model_type")
-    if not isinstance(kind, str) or not kind:
-        raise InputError("config.json names no model_type, so its architecture is not known")
-    if kind not in CONFIG_MAPPING:
-        code = " and brings Python code of its own, which is not run" if "auto_map" in candidate.config else ""
-        raise InputError(
-            f"its architecture {kind!r} is not known to the installed transformers{code}: "
-            "a newer transformers may know it"
-        )
-    try:
-        with tempfile.TemporaryDirectory(prefix="lensllm-") as folder:
-            cleaned = without_steering(read_object(candidate.folder, CONFIG))
-            (Path(folder) / CONFIG).write_text(json.dumps(cleaned))
-            return CONFIG_MAPPING[kind].from_pretrained(folder, local_files_only=True)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"config.json has a value that {kind} cannot have: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says, in one line; its type where it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__
 
 
 def _check_folder(candidate: Candidate) -> None:

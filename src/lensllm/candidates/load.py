@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from lensllm.candidates.candidate import Candidate
 from lensllm.candidates.causality import check_causal
-from lensllm.candidates.check import configuration, first_line
+from lensllm.candidates.configuration import configuration, first_line
 from lensllm.candidates.files import printable
 from lensllm.candidates.headers import read_headers
 from lensllm.candidates.stage import staged
@@ -50,7 +50,7 @@ def load_model(candidate: Candidate, **options: Any) -> PreTrainedModel:
     """
     name = printable(candidate.name)
     try:
-        config = configuration(candidate)
+        config = configuration(candidate.folder)
         kind, config = model_class(config)
         first = candidate.fingerprint not in _admitted
         if first:
@@ -108,7 +108,7 @@ def context_length(candidate: Candidate, tokenizer: Any) -> int:
     part for text before the whole, and the tokenizer's `model_max_length`. Values below 1 say that there is no limit.
     Where rope scaling is set the length written in the configuration is believed, as it is the one that was trained.
     """
-    config = configuration(candidate)
+    config = configuration(candidate.folder)
     parts = [config.get_text_config(decoder=True), config]
     found = [getattr(part, name, None) for part in parts for name in LENGTHS]
     bound = UNBOUNDED if _relative(config) else next(filter(None, map(_length, found)), UNBOUNDED)

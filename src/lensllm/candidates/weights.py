@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lensllm.candidates.check import first_line
+from lensllm.candidates.configuration import first_line
 from lensllm.candidates.headers import FLOATS, Tensor
 from lensllm.errors import InputError
 

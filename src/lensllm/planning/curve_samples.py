@@ -72,7 +72,7 @@ class CurveSamples:
     >>> np.median(samples.at(3200), axis=0).round(2).tolist()
     [1.09, 1.43]
     >>> np.median(samples.needed(1.2), axis=0).round(-2).tolist()
-    [1200.0, 526500.0]
+    [1200.0, 371700.0]
     """
 
     forecast: Forecast

@@ -37,7 +37,7 @@ class Need:
     ...     print(need.candidate, rounded(need.examples), round(need.p_never, 1))
     a 3,000 0.1
     b no amount 0.6
-    any of them 3,000 0.1
+    any of them 2,900 0.1
     """
 
     candidate: str
@@ -89,7 +89,7 @@ class Plan:
     >>> curves = Curves(("a", "b"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.74, 1.68, 1.63]])
     >>> made = plan(curves, 1600, gain=0.1)
     >>> print(made.sentence.split(";")[0])
-    For a loss of 1.046 (10.0% below the best now) a needs about 5,800 examples (90 % interval 2,700 to no amount)
+    For a loss of 1.046 (10.0% below the best now) a needs about 5,700 examples (90 % interval 2,700 to no amount)
     >>> round(made.target_loss, 2), [need.candidate for need in made.needs]
     (1.05, ['a', 'b', 'any of them'])
     """

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lensllm.errors import InputError
-from lensllm.tasks.containers import json_lines
-from lensllm.tasks.containers.json_values import mapping, parse
+from lensllm.tasks.containers.json_values import lines_of, mapping, parse
 from lensllm.tasks.containers.opening import Container, Opened
 from lensllm.tasks.rows import Row
 from lensllm.text import listed, shortened
@@ -34,7 +33,7 @@ def rows_of_text(text: str, opened: Opened) -> Iterator[Row]:
         value = parse(text, str(path))
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and text.lstrip().startswith("{") and "\n" in text.strip():
-            yield from json_lines.lines_of(io.StringIO(text), path)
+            yield from lines_of(io.StringIO(text), path)
             return
         raise InputError(f"{path} is not valid JSON near line {error.lineno}: {error.msg}") from error
     for number, item in enumerate(_list(value, opened), start=1):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from lensllm.errors import InputError
+from lensllm.tasks.rows import Row
 from lensllm.text import shortened, visible
 
 
@@ -48,3 +51,18 @@ def mapping(value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{place} must be an object with named columns, got {type(value).__name__}")
     return value
+
+
+def lines_of(lines: Iterable[str], path: Path) -> Iterator[Row]:
+    """A row a line that is not blank, numbered by its line.
+
+    Raises:
+        InputError: naming the line that is not JSON or no object.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            place = f"{path} line {number}"
+            try:
+                yield Row(mapping(parse(line, place), place), number)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{place} is not valid JSON (column {error.colno}): {error.msg}") from error
