@@ -56,7 +56,7 @@ def published(json_file: Json = None, docs: Docs = None) -> None:
 
 @app.command()
 def own(study: Study = STUDY, report: Report = False, json_file: Json = None, docs: Docs = None) -> None:
-    """Every selector on our own fine-tuning curves, those tasks that are complete (2 minutes)."""
+    """Every selector on our own fine-tuning curves, those tasks that are complete (8 minutes)."""
     from evidence.accuracy.own import REPORT_RESULT, RESULT, run
     from evidence.study.config import StudyConfig
 
@@ -74,7 +74,7 @@ def own(study: Study = STUDY, report: Report = False, json_file: Json = None, do
 
 @app.command()
 def cost(study: Study = STUDY, report: Report = False, json_file: Json = None, docs: Docs = None) -> None:
-    """What a good choice costs: every search policy replayed on curves known to the end (7 minutes)."""
+    """What a good choice costs: every search policy replayed on curves known to the end (15 minutes)."""
     from evidence.cost.cost import RESULT, run
     from evidence.study.config import StudyConfig
 
