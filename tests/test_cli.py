@@ -16,7 +16,7 @@ import psutil
 import pytest
 from commands import refused, run
 
-from lensllm.cli import main, spread
+from lensllm.cli import interruptible, main, spread
 from lensllm.probes.record import Probe
 from lensllm.store import Store
 from lensllm.tuning.run import Run
@@ -119,6 +119,22 @@ def test_an_interrupted_command_says_that_nothing_is_lost(ending, workers, model
     assert told == "lensllm: interrupted; finished runs are kept, the same command goes on from here\n"
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert [run.status for _, run in Store(tmp_path).records(Run)] == ["done"] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_lands_in_a_finalizer_is_not_lost(number):
+    class Finalized:
+        def __del__(self):
+            signal.raise_signal(number)
+
+    def work():
+        del (made := [Finalized()])[0]
+        assert not made
+        time.sleep(10)
+
+    with interruptible() as came, pytest.raises(KeyboardInterrupt):
+        work()
+    assert set(came) == {number}
 
 
 def test_what_nobody_foresaw_is_one_sentence_too(monkeypatch, sums_file, capsys, tmp_path):

@@ -40,6 +40,8 @@ zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
 
 LISTS = ("--models", "--sizes")
+SENT_AGAIN = 0.01
+"""Seconds until a signal that was dropped is sent again: long enough to be out of what dropped it."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,23 +70,40 @@ def main(arguments: list[str] | None = None) -> None:
 def interruptible() -> Iterator[list[int]]:
     """SIGTERM, as systemd, Slurm and Docker send it, ends a command as Ctrl-C does; a second signal ends it at once.
 
+    Python drops what is raised in a `__del__` or while it collects garbage: a signal that lands there is sent again.
+
     Yields:
         The signals that came.
     """
     came: list[int] = []
+    again: list[threading.Timer] = []
+    report = sys.unraisablehook
 
     def stop(number: int, frame: object) -> None:
         came.append(number)
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
+    def dropped(error: sys.UnraisableHookArgs) -> None:
+        if not came or not issubclass(error.exc_type, KeyboardInterrupt):
+            report(error)
+            return
+        signal.signal(came[-1], stop)
+        main = threading.main_thread().ident
+        again.append(threading.Timer(SENT_AGAIN, signal.pthread_kill, [main, came[-1]]))
+        again[-1].start()
+
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    sys.unraisablehook = dropped
     try:
         yield came
     finally:
+        for timer in again:
+            timer.cancel()
+        sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
 
