@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evidence.accuracy import metrics
+from evidence.accuracy import metrics, published
 from evidence.accuracy.calibration import Case, calibrate, past_errors
-from evidence.accuracy.published import cases_of, load, part_of, rivals_of
+from evidence.accuracy.published import LEVELS, cases_of, load, part_of, rivals_of
 from evidence.accuracy.random_pools import random_subsets
 from evidence.cost import cost
 from evidence.results import write_numbers
@@ -20,20 +20,7 @@ from evidence.theory.own_bounds import own_bounds
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
-from lensllm.selectors import (
-    AcceptThenStop,
-    GrowingSlopes,
-    GrowingSlopesKernel,
-    KernelOnly,
-    ModelSize,
-    NlpMetrics,
-    RectifiedLawSelector,
-    Selector,
-    SlopeGrowth,
-    SubTuning,
-    VanillaLawSelector,
-    ZeroShot,
-)
+from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel, KernelOnly, NlpMetrics, Selector
 from lensllm.selectors.error_scale import ErrorScale
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -43,7 +30,6 @@ POOLS = 40
 POOL_SIZE = 8
 SEED = 0
 RESAMPLES = 2000
-LEVELS = (0.5, 0.8, 0.9)
 BINS = 10
 METRICS = {"pearcorr": metrics.pear_corr, "rel_acc": metrics.rel_acc, "regret": metrics.regret}
 PARTS = {
@@ -52,6 +38,7 @@ PARTS = {
     "log_score": ("p_best", "uniform", "softmax"),
 }
 """What `calibration` averages over tasks, in the order in which evidence.md shows it."""
+SECOND_SETTINGS = ("accept_then_stop_k5_d1.5", "rectified_law_map")
 RIVALS = ("accept_then_stop", "rectified_law", "sub_tuning")
 KERNEL_FEATURES = ("zero_shot_probe_loss", "kernel_32", "pl_alpha")
 Key = tuple[str, int, int]
@@ -59,17 +46,8 @@ Key = tuple[str, int, int]
 
 
 def selectors() -> dict[str, Selector]:
-    """Every method compared."""
-    return {
-        "growing_slopes": GrowingSlopes(),
-        "slope_growth": SlopeGrowth(),
-        "accept_then_stop": AcceptThenStop(),
-        "rectified_law": RectifiedLawSelector(),
-        "vanilla_law": VanillaLawSelector(),
-        "sub_tuning": SubTuning(),
-        "zero_shot": ZeroShot(),
-        "model_size": ModelSize(),
-    }
+    """Every method compared: those of the published curves, without a second setting of the same method."""
+    return {name: selector for name, selector in published.selectors().items() if name not in SECOND_SETTINGS}
 
 
 def probe_selectors() -> dict[str, Selector]:
@@ -137,9 +115,9 @@ def error_scales(data: dict[str, Curves], without: str = "") -> tuple[ErrorScale
 
     With all design tasks they are the default's (`lensllm.selectors.error_scale`); `without` leaves a task out.
     """
-    published, plain = load(), GrowingSlopes()
+    elsewhere, plain = load(), GrowingSlopes()
     rest = {task: curves for task, curves in data.items() if task != without}
-    cases = cases_of(published, plain) + [
+    cases = cases_of(elsewhere, plain) + [
         Case(
             task,
             plain.point_forecast(curves.up_to(curves.sizes[-1] / budget), curves.sizes[-1]),
@@ -148,7 +126,7 @@ def error_scales(data: dict[str, Curves], without: str = "") -> tuple[ErrorScale
         for task, curves in rest.items()
         for budget in BUDGETS
     ]
-    past = {task: past_errors(curves, plain) for task, curves in (published | rest).items()}
+    past = {task: past_errors(curves, plain) for task, curves in (elsewhere | rest).items()}
     return calibrate(list(past), past, cases)
 
 

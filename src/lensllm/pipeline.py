@@ -12,7 +12,7 @@ from pathlib import Path
 from lensllm.candidates import Candidate, admit_candidates
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves, features
-from lensllm.errors import InputError
+from lensllm.errors import InputError, NothingMeasured
 from lensllm.execution import Executor, InProcess, Processes
 from lensllm.objectives import Loss
 from lensllm.planning import Cost, plan_sizes
@@ -177,8 +177,10 @@ def _conclude(records: list[Record], candidates: list[Candidate], task: Task, wo
     zero_shots = [first[candidate.name] for candidate in candidates if candidate.name in first]
     tuned = {run.candidate for run in runs if run.examples and run.status == "done"}
     if not tuned:
-        failed = [run for run in runs if run.status != "done"][-1]
-        raise InputError(f"no candidate could be fine-tuned; {failed.candidate} on {failed.examples}: {failed.error}")
+        failed = [run for run in runs if run.status != "done"]
+        last, reasons = failed[-1], {run.candidate: run.error for run in failed}
+        message = f"no candidate could be fine-tuned; {last.candidate} on {last.examples}: {last.error}"
+        raise NothingMeasured(message, reasons)
     curves = _curves([candidate for candidate in candidates if candidate.name in tuned], records)
     target = len(task.train)
     path = forecast_path(default_selector(curves), curves, target, plan_sizes(curves, target))

@@ -45,7 +45,7 @@ def replay(
     else:
         table = empty_table("decision", "after", "choice", "P(best)", "expected regret", "spent", "agrees", names=3)
         for number, made in enumerate(decisions, start=1):
-            runs = [f"{r.candidate} on {r.examples:,}" for r in made.records if not isinstance(r, Probe)]
+            runs = [f"{r.candidate} on {r.examples:,}" for r in made.records if r.kind != Probe.kind]
             probes = len(made.records) - len(runs)
             told = ", ".join(runs) + (f", {probes} probes" if probes else "")
             now = made.decided

@@ -49,7 +49,8 @@ class GrowingSlopesKernel(GrowingSlopes):
 
 FORECAST_VERSION = 2
 """Raised whenever the default forecast changes, so that decisions taken with another are told apart. 1: three programs
-sampled it (0.1.0). 2: one forecast of joint paths."""
+sampled it (0.1.0). 2: one forecast of joint paths, in which one odd reading moves nobody else, and the error scales
+that go with it."""
 
 
 def default_selector(curves: Curves) -> GrowingSlopes:

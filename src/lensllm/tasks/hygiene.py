@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -113,8 +112,3 @@ def _shared_runs(tested: Sequence[Example], trained: Sequence[Example]) -> tuple
     telling = {run: places for run, places in holders.items() if len(places) <= most}
     shared = [i for i, example in enumerate(tested) if not telling.keys().isdisjoint(_runs(example))]
     return shared, {j for places in telling.values() for j in places}, read <= MOST_CHARACTERS
-
-
-def repeated(examples: Sequence[Example]) -> int:
-    """How many examples stand there once more than once."""
-    return sum(count - 1 for count in Counter((e.prompt, e.completion) for e in examples).values())
