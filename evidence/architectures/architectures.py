@@ -142,6 +142,7 @@ def look(kind: str) -> dict[str, str]:
     from lensllm.errors import InputError
     from lensllm.tasks import Example
     from lensllm.tasks.encode import encode
+    from lensllm.tasks.encoded import Reader
 
     found = {"kind": kind}
     with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +161,7 @@ def look(kind: str) -> dict[str, str]:
             return {**found, ("causal" if "reads the tokens" in text else "loads"): f"refused: {text}"}
         found |= {"loads": "yes", "causal": "encoder-decoder" if candidate.encoder_decoder else "yes"}
         examples = [Example(*text) for text in TEXTS]
-        encoded = encode(examples, load_tokenizer(candidate), encoder_decoder=candidate.encoder_decoder, max_length=64)
+        encoded = encode(examples, Reader(load_tokenizer(candidate), candidate.encoder_decoder, max_length=64))
         for name, probe in (("loss", _loss), ("flops", _flops), ("kernel", _kernel), ("curvature", _curvature)):
             try:
                 found[name] = probe(model, encoded)
@@ -185,7 +186,7 @@ def _loss(model: Any, encoded: Sequence[Any]) -> str:
 def _own(model: Any, example: Any) -> float:
     import torch
 
-    from lensllm.tasks.encode import collate
+    from lensllm.tasks.encoded import collate
 
     with torch.no_grad():
         return float(model(**collate([example]), use_cache=False).loss) * example.n_targets
@@ -202,7 +203,7 @@ def _kernel(model: Any, encoded: Sequence[Any]) -> str:
     import numpy as np
 
     from lensllm.probes.kernel import kernel
-    from lensllm.tasks.encode import collate
+    from lensllm.tasks.encoded import collate
 
     model.set_attn_implementation("eager")
     measured = kernel(model, [collate(encoded)], tokens=4, projection=8)

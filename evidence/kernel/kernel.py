@@ -37,7 +37,7 @@ from lensllm.probes.kernel import _rows, kernel
 from lensllm.probes.kernel_curve import kernel_curve
 from lensllm.probes.rows import read_examples
 from lensllm.tasks import read_task
-from lensllm.tasks.encode import collate
+from lensllm.tasks.encoded import collate
 from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.fine_tune import fine_tune
 from lensllm.tuning.training_config import TrainingConfig

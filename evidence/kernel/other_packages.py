@@ -24,7 +24,7 @@ from lensllm.candidates.load import load_model
 from lensllm.probes.log_me import log_me, prompt_features
 from lensllm.probes.weight_spectrum import weight_spectrum
 from lensllm.tasks import read_task
-from lensllm.tasks.encode import collate
+from lensllm.tasks.encoded import collate
 from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.training_config import TrainingConfig
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from lensllm.candidates.load import load_model
-from lensllm.tasks.encode import Encoded
+from lensllm.tasks.encoded import Encoded
 from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.learning_rate import measure
 from lensllm.tuning.run import LearningRateTrial, Run

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lensllm.errors import InputError
+from lensllm.tasks.conversation import Chat, Learn
 from lensllm.text import shortened
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -44,6 +45,23 @@ class SelectConfig(BaseModel):
     prompt_column: str = Field("", description="Column of the prompts, where yours has another name.")
     completion_column: str = Field("", description="Column of the completions, where yours has another name.")
     text_column: str = Field("", description="Column of plain texts, where yours has another name.")
+    messages_column: str = Field("", description="Column of conversations, where yours has another name.")
+    system_column: str = Field("", description="Column of the system's words, where yours has another name.")
+    tools_column: str = Field("", description="Column of the tools that may be called, where yours has another name.")
+    learn: Learn = Field(
+        "assistant",
+        description="What is learned of a conversation: assistant, all it says; last, its last turn; all, every turn.",
+    )
+    chat: Chat = Field(
+        TrainingConfig.chat,
+        description="Prompt and completion as a conversation: auto, where the model has a chat template; on; off.",
+    )
+    chat_template: list[str] = Field(
+        [], description="File of a chat template to use for all models, or MODEL=FILE for one of them."
+    )
+    skip_bad_rows: int = Field(
+        0, ge=0, description="How many rows that cannot be read, or that a chat template refuses, may be left out."
+    )
     deduplicate: bool = Field(
         False, description="Take examples that the test part also holds out of training and validation."
     )
@@ -89,6 +107,7 @@ class SelectConfig(BaseModel):
             per_device_train_batch_size=self.per_device_train_batch_size,
             max_test_examples=self.max_test_examples,
             max_length=self.max_length,
+            chat=self.chat,
             seed=self.seed,
             subset_seed=self.subset_seed,
         )

@@ -86,14 +86,20 @@ def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> S
         prompt_column=config.prompt_column,
         completion_column=config.completion_column,
         text_column=config.text_column,
+        messages_column=config.messages_column,
+        system_column=config.system_column,
+        tools_column=config.tools_column,
+        learn=config.learn,
+        skip_bad_rows=config.skip_bad_rows,
         deduplicate=config.deduplicate,
     )
-    found = admit_candidates(config.models)
+    found = admit_candidates(config.models, config.chat_template)
+    with quiet():
+        task, unread = fit_all(task, found.admitted, config.training_config(), config.skip_bad_rows)
+    found = found.without(unread)
     candidates = list(found.admitted)
     for one in found.refused:
         logger.warning("refused: %s", visible(one.reason))
-    with quiet():
-        task = fit_all(task, candidates, config.training_config())
     for note in task.notes:
         logger.warning("note: %s", visible(note))
     work = _work(candidates, task, config)

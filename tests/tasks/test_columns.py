@@ -7,7 +7,7 @@ import pytest
 from lensllm.errors import InputError
 from lensllm.tasks import Example, read_task
 from lensllm.tasks.columns import ColumnNames
-from lensllm.tasks.examples import read_examples, read_part
+from lensllm.tasks.examples import Reading, read_examples, read_part
 
 
 def lines(path, *rows):
@@ -55,15 +55,16 @@ def test_text_and_label_is_classification(tmp_path):
         ({"text": "t", "sentiment": "good"}, "sentiment"),
         ({"text": "t", "target": "x"}, "target"),
         ({"prompt": "p", "completion": "c", "weight": 0.5}, "weight"),
-        ({"prompt": "p", "completion": "c", "tools": [{"name": "f"}]}, "tools"),
         ({"prompt": "p", "completion": "c", "text": "t"}, "text"),
-        ({"prompt": "p", "completion": "c", "system": "s"}, "system"),
+        ({"prompt": "p", "completion": "c", "history": [["q", "a"]]}, "history"),
         ({"instruction": "i", "output": "o", "text": "t"}, "text"),
         ({"text": "t", "label": 1, "split": "test"}, "split"),
     ],
 )
 def test_a_column_that_would_not_be_read_ends_the_command(tmp_path, row, unread):
-    with pytest.raises(InputError, match=rf"without the column '{unread}' \(from line 1 on\).*--prompt-column"):
+    with pytest.raises(
+        InputError, match=rf"without the column '{unread}' \(from line 1 on\).*--messages-column, --prompt-column"
+    ):
         read_examples(lines(tmp_path / "a.jsonl", row))
 
 
@@ -75,7 +76,7 @@ def test_where_a_row_comes_from_is_not_read_and_said(tmp_path):
 
 def test_columns_are_named(tmp_path):
     path = lines(tmp_path / "a.jsonl", {"Review": "fine", "stars": 4, "weight": 1})
-    named = read_part([path], ColumnNames(prompt="review", completion="stars"))
+    named = read_part([path], Reading(ColumnNames(prompt="review", completion="stars")))
     assert named.examples == [Example("fine", "4")]
     assert named.notes == ("a.jsonl: not read: weight",)
     assert read_examples(path, ColumnNames(text="Review")) == [Example("", "fine")]

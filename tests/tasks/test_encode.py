@@ -4,7 +4,8 @@ from transformers import AutoTokenizer
 
 from lensllm.errors import InputError
 from lensllm.tasks import Example
-from lensllm.tasks.encode import IGNORED, collate, encode
+from lensllm.tasks.encode import encode
+from lensllm.tasks.encoded import IGNORED, Reader, collate
 
 EXAMPLE = Example("12 plus 5 is", " 17, to be sure")
 
@@ -15,7 +16,9 @@ def tokenizer(model_folders):
 
 
 def one(tokenizer, example=EXAMPLE, *, encoder_decoder=False, max_length=64):
-    return encode([example], tokenizer, encoder_decoder=encoder_decoder, max_length=max_length, model_name="gpt")[0]
+    return encode(
+        [example], Reader(tokenizer, encoder_decoder=encoder_decoder, max_length=max_length, model_name="gpt")
+    )[0]
 
 
 def test_a_causal_model_learns_the_completion_only(tokenizer):

@@ -7,7 +7,7 @@ from tiny_models import NAMES, examples, model
 from torch.func import functional_call
 
 from lensllm.errors import InputError
-from lensllm.tasks.encode import collate
+from lensllm.tasks.encoded import collate
 from lensllm.theory.bound import example_losses
 from lensllm.theory.curvature import (
     OUTSIDE,

@@ -13,7 +13,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from lensllm.tasks.encode import IGNORED, Encoded
+from lensllm.tasks.encoded import IGNORED, Encoded
 
 VOCABULARY = 40
 NAMES = ["gpt", "llama", "t5"]

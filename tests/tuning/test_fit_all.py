@@ -32,7 +32,7 @@ def candidates(model_folders):
 
 
 def test_what_does_not_fit_one_is_left_out_for_all(task, candidates):
-    fitted = fit_all(task, candidates, TrainingConfig())
+    fitted = fit_all(task, candidates, TrainingConfig())[0]
     assert LONG not in (*fitted.train, *fitted.test)
     assert (len(fitted.train), len(fitted.validation), len(fitted.test)) == (20, 20, 20)
     assert fitted.notes[0] == "said before"
@@ -50,7 +50,7 @@ def test_one_candidate_with_no_room_takes_nothing_from_the_others(task, candidat
     config = json.loads((short / "config.json").read_text())
     (short / "config.json").write_text(json.dumps({**config, "n_positions": 4}))
     narrow = find_candidate(str(short))
-    fitted = fit_all(task, [*candidates, narrow], TrainingConfig())
+    fitted = fit_all(task, [*candidates, narrow], TrainingConfig())[0]
     assert len(fitted.test) == 20
     with pytest.raises(InputError, match=r"short has room for 2: .*20 of 20 examples do not fit"):
         EncodedTask(narrow, fitted, TrainingConfig()).split("test")
@@ -58,7 +58,7 @@ def test_one_candidate_with_no_room_takes_nothing_from_the_others(task, candidat
 
 def test_prompts_that_are_cut_are_counted(task, candidates):
     long = Example("plus " * 100, " 3, to be sure")
-    fitted = fit_all(replace(task, test=(*task.test[1:], long)), candidates[:1], TrainingConfig())
+    fitted = fit_all(replace(task, test=(*task.test[1:], long)), candidates[:1], TrainingConfig())[0]
     assert "gpt reads 1 of 21 test prompts without their beginning" in fitted.notes
 
 

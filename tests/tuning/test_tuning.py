@@ -10,7 +10,7 @@ from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model
 from lensllm.errors import InputError
 from lensllm.tasks import Example, Task, read_task
-from lensllm.tasks.encode import collate
+from lensllm.tasks.encoded import collate
 from lensllm.tuning.context import Context
 from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.fine_tune import fine_tune

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lensllm.candidates.configuration import configuration
-from lensllm.candidates.files import CONFIG, read_object, regular, tokenizer_files, weight_files
+from lensllm.candidates.files import CONFIG, lies_in, read_object, regular, tokenizer_files, weight_files
 from lensllm.candidates.methods import Full, Method
+
+TEMPLATE = "chat_template.jinja"
+SETTINGS = "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Candidate:
         name: how it is called in tables.
         revision: the hub revision asked for, if any.
         method: how it is tuned.
+        chat_template: used in place of the tokenizer's; None for its own.
 
     >>> from lensllm.candidates import find_candidate
     >>> candidate = find_candidate("t5-0.2m-glosses-1.5m")
@@ -35,6 +39,7 @@ class Candidate:
     name: str
     revision: str | None = None
     method: Method = field(default_factory=Full)
+    chat_template: str | None = None
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -48,6 +53,14 @@ class Candidate:
         if said is None:
             said = configuration(self.folder).is_encoder_decoder
         return bool(said)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether its folder has a chat template, or one was given for it."""
+        if self.chat_template is not None or lies_in(self.folder, TEMPLATE):
+            return True
+        settings = read_object(self.folder, SETTINGS) if lies_in(self.folder, SETTINGS) else {}
+        return bool(settings.get("chat_template"))
 
     @property
     def vocabulary(self) -> int:
@@ -71,10 +84,12 @@ class Candidate:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the model's files: two candidates with the same fingerprint give the same results."""
+        """SHA-256 of the files and of the template given for them: with the same one the results are the same."""
         digest = hashlib.sha256()
         for name in sorted(self.files):
             digest.update(name.encode("utf-8", "surrogateescape"))
             with regular(self.folder, name).open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
+        if self.chat_template is not None:
+            digest.update(b"chat_template" + self.chat_template.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()

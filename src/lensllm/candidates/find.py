@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from lensllm import zoo
 from lensllm.candidates.candidate import Candidate
+from lensllm.candidates.chat_templates import chat_templates
 from lensllm.candidates.check import check
 from lensllm.candidates.files import ADAPTER, CONFIG, INDEX, TOKENIZER_SETTINGS, VOCABULARIES, printable
 from lensllm.errors import InputError
@@ -45,6 +46,21 @@ class Found:
 
     admitted: tuple[Candidate, ...]
     refused: tuple[Refused, ...] = ()
+
+    def without(self, reasons: Mapping[str, str]) -> Found:
+        """With these candidates refused, too.
+
+        Args:
+            reasons: name of a candidate -> why.
+
+        Raises:
+            InputError: with the reasons if none is left.
+        """
+        left = tuple(candidate for candidate in self.admitted if candidate.name not in reasons)
+        if not left:
+            raise InputError("; ".join([*(one.reason for one in self.refused), *reasons.values()]))
+        given = {candidate.name: printable(candidate.model_name_or_path) for candidate in self.admitted}
+        return Found(left, (*self.refused, *(Refused(given[name], reason) for name, reason in reasons.items())))
 
 
 def find_candidate(model: str, *, tokenizer: bool = True) -> Candidate:
@@ -83,14 +99,18 @@ def find_candidates(models: Sequence[str]) -> list[Candidate]:
     return list(found.admitted)
 
 
-def admit_candidates(models: Sequence[str]) -> Found:
+def admit_candidates(models: Sequence[str], templates: Sequence[str] = ()) -> Found:
     """Check all models at once; those that cannot take part are kept with the reason and the others go on.
 
     A model whose files equal those of one before it is the same model and refused as such. Different models of one
     name are called by as many of their folders as tell them apart.
 
+    Args:
+        models: what the user wrote.
+        templates: chat templates to use in place of their own, as `chat_templates` reads them.
+
     Raises:
-        InputError: for no model, or none that is admitted.
+        InputError: for no model, or none that is admitted; or for a chat template that cannot be used.
 
     >>> found = admit_candidates(["gpt2-0.2m-random", "gpt3"])
     >>> [candidate.name for candidate in found.admitted], [one.name for one in found.refused]
@@ -98,11 +118,12 @@ def admit_candidates(models: Sequence[str]) -> Found:
     """
     if not models:
         raise InputError("no candidates: name at least one model with --models")
+    given = chat_templates(templates, models)
     admitted: dict[str, Candidate] = {}
     refused = []
     for model in models:
         try:
-            candidate = find_candidate(model)
+            candidate = replace(find_candidate(model), chat_template=given.get(model))
             same = admitted.setdefault(candidate.fingerprint, candidate)
             if same is not candidate:
                 raise InputError(
@@ -136,7 +157,7 @@ def _tail(folder: Path, parts: int) -> str:
 
 
 def _renamed(candidate: Candidate, name: str) -> Candidate:
-    return Candidate(candidate.model_name_or_path, candidate.folder, name, candidate.revision)
+    return replace(candidate, name=name)
 
 
 def _locate(model: str) -> Candidate:

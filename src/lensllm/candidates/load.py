@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,12 +11,13 @@ from transformers import AutoTokenizer, PreTrainedModel
 from lensllm.candidates.candidate import Candidate
 from lensllm.candidates.causality import check_causal
 from lensllm.candidates.configuration import configuration, first_line
-from lensllm.candidates.files import printable
+from lensllm.candidates.files import lies_in, printable, read_object
 from lensllm.candidates.headers import read_headers
 from lensllm.candidates.stage import staged
 from lensllm.candidates.weights import check_report, compare, model_class
 from lensllm.errors import InputError
 
+GENERATION = "generation_config.json"
 UNBOUNDED = 1 << 20
 LENGTHS = (
     "max_position_embeddings",
@@ -92,6 +94,8 @@ def load_tokenizer(candidate: Candidate) -> Any:
     try:
         with staged(candidate, weights=False) as folder:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if candidate.chat_template is not None:
+            tokenizer.chat_template = candidate.chat_template
     except InputError as error:
         raise InputError(f"{name} has no usable tokenizer: {error}") from error
     except Exception as error:
@@ -99,6 +103,16 @@ def load_tokenizer(candidate: Candidate) -> Any:
     if tokenizer.eos_token_id is None and tokenizer.bos_token_id is None:
         raise InputError(f"{name} has a tokenizer with neither a bos nor an eos token: set one of them")
     return tokenizer
+
+
+def end_tokens(candidate: Candidate) -> tuple[int, ...]:
+    """Ids that end what the model writes: `eos_token_id` of its configuration and of its generation settings."""
+    said = [candidate.config.get("eos_token_id")]
+    if lies_in(candidate.folder, GENERATION):
+        with suppress(InputError):
+            said.append(read_object(candidate.folder, GENERATION).get("eos_token_id"))
+    found = [token for one in said for token in (one if isinstance(one, list) else [one])]
+    return tuple(token for token in found if isinstance(token, int) and not isinstance(token, bool))
 
 
 def context_length(candidate: Candidate, tokenizer: Any) -> int:

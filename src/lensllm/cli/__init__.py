@@ -39,7 +39,7 @@ app.add_typer(zoo_app, name="zoo")
 zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
 
-LISTS = ("--models", "--sizes")
+LISTS = ("--models", "--sizes", "--chat-template")
 SENT_AGAIN = 0.01
 """Seconds until a signal that was dropped is sent again: long enough to be out of what dropped it."""
 

@@ -20,7 +20,7 @@ from lensllm.probes.log_me import log_me, prompt_features
 from lensllm.probes.record import Probe
 from lensllm.probes.spectrum import Spectrum, spectrum
 from lensllm.probes.weight_spectrum import linear_weights, weight_spectrum
-from lensllm.tasks.encode import Encoded, collate
+from lensllm.tasks.encoded import Encoded, collate
 
 FEWEST = 8
 TOKENS = 8

@@ -19,9 +19,10 @@ class Measure(CandidateJob):
     record_type = Probe
 
     def key_parts(self) -> list[Any]:
-        """Version, task, model, subset, length and size; how runs are trained changes nothing."""
+        """Version, task, model, subset, length, size, how pairs are written; how runs are trained changes nothing."""
+        config = self.training_config
         parts = ["probe", PROBE_VERSION, self.task.fingerprint, self.candidate.fingerprint]
-        return [*parts, self.training_config.subset_seed, self.training_config.max_length, self.examples]
+        return [*parts, config.subset_seed, config.max_length, self.examples, *self.chat_key(config.chat)]
 
     @property
     def label(self) -> str:

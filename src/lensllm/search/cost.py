@@ -55,7 +55,7 @@ def run_costs(zero_shots: Sequence[Run], rungs: Sequence[int], task: Task, train
 
 def completion_bytes(task: Task, training_config: TrainingConfig) -> int:
     """Bytes of the completions of all test examples that a run measures."""
-    return sum(len(example.completion.encode()) for example in task.test[: training_config.max_test_examples])
+    return sum(example.n_bytes for example in task.test[: training_config.max_test_examples])
 
 
 def probe_flops(zero_shot: Run, vocabulary: int, task: Task, training_config: TrainingConfig) -> float:

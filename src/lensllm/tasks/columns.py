@@ -15,11 +15,9 @@ ASIDE = frozenset(
     {"", "unnamed: 0", "__index_level_0__", "id", "idx", "index", "no", "nr", "row", "uid", "uuid", "guid", "hash"}
     | {"source", "src", "url", "uri", "link", "file", "filename", "path", "page", "metadata", "meta", "info", "dataset"}
     | {"date", "time", "timestamp", "created", "created_at", "updated_at", "author", "version", "license", "licence"}
+    | {"parallel_tool_calls", "conversation_id", "chat_id", "session_id"}
 )
 """Columns, in small letters, that say where a row comes from and nothing that a model should learn."""
-
-CHATS = ("messages", "conversations", "conversation", "dialogue", "turns")
-"""Columns that hold lists of turns in the field's chat layouts."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +28,47 @@ class ColumnNames:
         prompt: column of the prompts.
         completion: column of the completions.
         text: column of plain texts.
+        messages: column of conversations.
+        system: column of the system's words beside prompts or conversations.
+        tools: column of the tools that may be called.
     """
 
     prompt: str = ""
     completion: str = ""
     text: str = ""
+    messages: str = ""
+    system: str = ""
+    tools: str = ""
 
     def __post_init__(self) -> None:
-        if self.text and (self.prompt or self.completion):
-            raise InputError("a text column and a prompt or completion column exclude each other: name one kind")
+        kinds = {
+            "a text column": self.text,
+            "a messages column": self.messages,
+            "a prompt or completion column": self.prompt or self.completion,
+        }
+        given = [kind for kind, name in kinds.items() if name]
+        if len(given) > 1:
+            raise InputError(f"{given[0]} and {given[1]} exclude each other: name one kind")
+        if (self.system or self.tools) and not (self.messages or self.prompt or self.completion):
+            raise InputError("a system or tools column stands beside others: name --messages-column or --prompt-column")
 
     @property
     def given(self) -> dict[str, str]:
-        """Column of a layout -> column of the file, in small letters."""
-        if self.text:
-            return {"text": self.text.strip().casefold()}
+        """Column of a layout -> column of the file, in small letters, of those that make the layout."""
+        if self.text or self.messages:
+            return {"text": _plain(self.text)} if self.text else {"messages": _plain(self.messages)}
         if not (self.prompt or self.completion):
             return {}
-        names = {"prompt": self.prompt or "prompt", "completion": self.completion or "completion"}
-        return {column: name.strip().casefold() for column, name in names.items()}
+        return {"prompt": _plain(self.prompt or "prompt"), "completion": _plain(self.completion or "completion")}
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """The same for those that a layout may have."""
+        return {key: _plain(name) for key, name in (("system", self.system), ("tools", self.tools)) if name}
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()
 
 
 @dataclass(frozen=True)
@@ -98,8 +118,8 @@ def columns_of(rows: Sequence[Row], name: str, unit: str, wanted: ColumnNames) -
         first = filled[unread[0]]
         raise InputError(
             f"{name} would be read as {layout.title}, without the column{'s' * (len(unread) > 1)} "
-            f"{listed([repr(c) for c in unread])} (from {unit} {first} on): name what is meant with --prompt-column "
-            "and --completion-column, or --text-column, or take out what is not"
+            f"{listed([repr(c) for c in unread])} (from {unit} {first} on): name what is meant with --messages-column, "
+            "--prompt-column and --completion-column, or --text-column, or take out what is not"
         )
     return Columns(layout, renamed, tuple(aside))
 
@@ -118,28 +138,28 @@ def _layout(known: dict[str, str], filled: dict[str, int | None], name: str) -> 
     """The layout that reads most of the columns."""
     fitting = [layout for layout in LAYOUTS if all(column in known for column in layout.needs)]
     if not fitting:
-        if chats := [column for column in known if column.casefold() in CHATS]:
-            raise InputError(
-                f"{name} holds chats (column {chats[0]!r}), which are not read: write every row as a prompt (all "
-                "turns before the last answer, in the model's chat template) and a completion (that answer)"
-            )
         columns = listed([repr(column) for column in filled], 10) or "(none)"
         raise InputError(
-            f"{name} has the columns {columns}: expected {TITLES}; or name yours with --prompt-column and "
-            "--completion-column, or --text-column"
+            f"{name} has the columns {columns}: expected {TITLES}; or name yours with --messages-column, "
+            "--prompt-column and --completion-column, or --text-column"
         )
     return max(fitting, key=lambda layout: sum(filled.get(known.get(c, "")) is not None for c in layout.columns))
 
 
 def _named(wanted: ColumnNames, known: dict[str, str], name: str) -> tuple[Layout, dict[str, str]]:
+    """The layout of the named columns, and how these and those it may have are called."""
     given = wanted.given
-    for column in given.values():
+    layout = next(layout for layout in LAYOUTS if set(layout.needs) == set(given))
+    may = {column: column for column in layout.may if column in known and column not in given.values()}
+    read = may | given | wanted.beside
+    for column in (*given.values(), *wanted.beside.values()):
         if column not in known:
             raise InputError(f"{name} has no column {column!r}: it has {listed([repr(c) for c in known.values()], 10)}")
-    if len(set(given.values())) < len(given):
-        raise InputError(f"{next(iter(given.values()))!r} cannot be both the prompt and the completion")
-    layout = next(layout for layout in LAYOUTS if set(layout.needs) == set(given))
-    return layout, {known[column]: target for target, column in given.items()}
+    if len(set(read.values())) < len(read):
+        twice = next(c for i, c in enumerate(read.values()) if c in list(read.values())[:i])
+        roles = " and the ".join(target for target, column in read.items() if column == twice)
+        raise InputError(f"{twice!r} cannot be both the {roles}")
+    return layout, {known[column]: target for target, column in read.items()}
 
 
 def _is_aside(column: str) -> bool:

@@ -12,7 +12,8 @@ from lensllm import zoo
 from lensllm.errors import InputError
 from lensllm.tasks.columns import ColumnNames
 from lensllm.tasks.containers import SUFFIXES, stem
-from lensllm.tasks.examples import Part, read_examples, read_part
+from lensllm.tasks.conversation import Learn
+from lensllm.tasks.examples import Part, Reading, check_bad, read_examples, read_part
 from lensllm.tasks.folders import files_of
 from lensllm.tasks.hygiene import overlap, said
 from lensllm.tasks.split import hold_out
@@ -35,6 +36,11 @@ def read_task(
     prompt_column: str = "",
     completion_column: str = "",
     text_column: str = "",
+    messages_column: str = "",
+    system_column: str = "",
+    tools_column: str = "",
+    learn: Learn = "assistant",
+    skip_bad_rows: int = 0,
     deduplicate: bool = False,
 ) -> Task:
     r"""Read a task by the name of a shipped one, from a folder, or from one file (docs/data.md).
@@ -51,6 +57,12 @@ def read_task(
         prompt_column: column of the prompts, where it is none of the known layouts.
         completion_column: column of the completions.
         text_column: column of plain texts.
+        messages_column: column of conversations.
+        system_column: column of the system's words.
+        tools_column: column of the tools that may be called.
+        learn: what is learned of a conversation: `assistant`, all that it says; `last`, its last turn; `all`, every
+            turn.
+        skip_bad_rows: how many rows that cannot be read may be left out.
         deduplicate: take examples of the test out of training and validation, those of the validation out of
             training.
 
@@ -70,7 +82,8 @@ def read_task(
     """
     if not 0 < eval_fraction < 1:
         raise InputError(f"eval_fraction must lie between 0 and 1, got {eval_fraction:g}")
-    wanted = ColumnNames(prompt_column, completion_column, text_column)
+    columns = ColumnNames(prompt_column, completion_column, text_column, messages_column, system_column, tools_column)
+    reading = Reading(columns, learn, skip_bad_rows)
     path = _found(source)
     if path.is_dir():
         files, notes = files_of(path)
@@ -83,7 +96,8 @@ def read_task(
         if "test" in files:
             raise InputError(f"{source} has a test split of its own: leave out the eval file")
         files["test"] = [Path(eval_file)]
-    parts = {split: read_part(of, wanted) for split, of in files.items()}
+    parts = {split: read_part(of, reading) for split, of in files.items()}
+    check_bad([row for part in parts.values() for row in part.bad], skip_bad_rows)
     draft = _Draft(str(path), parts, [*notes, *_notes_of(parts)])
     draft.hold_out_missing(eval_fraction, np.random.default_rng(seed))
     draft.compare(deduplicate)

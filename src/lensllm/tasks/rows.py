@@ -23,11 +23,13 @@ class Row:
         values: column -> value.
         number: of the line, or of the row where a file has no lines; spreadsheets count a header as row 1.
         short: what to say of a row that has fewer cells than the header; empty for all others.
+        fault: where it stands and why nothing of it can be read; empty for all others.
     """
 
     values: Mapping[str, Any]
     number: int
     short: str = ""
+    fault: str = ""
 
 
 def is_missing(value: object) -> bool:
@@ -61,21 +63,25 @@ class Cells:
         if is_missing(value):
             return ""
         if isinstance(value, str):
-            self._check(column, value)
-            return value
+            return self.checked(value, f"{self.place}: {column!r}")
         if isinstance(value, bool | int | Decimal) or (isinstance(value, float) and math.isfinite(value)):
             return str(value)
         kind = "an infinite number" if isinstance(value, float) else type(value).__name__
-        turns = ": chat turns are not read, write them as one text" if kind == "list" else ""
-        raise InputError(f"{self.place}: {column!r} must be text, got {kind}{turns}")
+        raise InputError(f"{self.place}: {column!r} must be text, got {kind}")
 
-    def _check(self, column: str, text: str) -> None:
+    def checked(self, text: str, place: str) -> str:
+        """The text, if it can be written.
+
+        Raises:
+            InputError: naming the place if it holds half a character or a NUL.
+        """
         if not text.isascii() and (half := SURROGATE.search(text)):
             shown = visible(half.group())
             raise InputError(
-                f"{self.place}: {column!r} holds half a character ({shown}, a surrogate without its other half), "
+                f"{place} holds half a character ({shown}, a surrogate without its other half), "
                 "which no encoding can write: mend it or leave the row out"
             )
         if "\x00" in text:
             shown = shortened(visible(text), 40)
-            raise InputError(f"{self.place}: {column!r} holds a NUL character ({shown}): the file may be damaged")
+            raise InputError(f"{place} holds a NUL character ({shown}): the file may be damaged")
+        return text

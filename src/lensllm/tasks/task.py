@@ -9,16 +9,19 @@ from functools import cached_property
 
 import numpy as np
 
+from lensllm.tasks.conversation import Conversation
+
 
 @dataclass(frozen=True)
 class Example:
     """A prompt and the completion to learn; plain text is a completion with an empty prompt.
 
     Attributes:
-        prompt: what the model reads.
-        completion: what it should write.
+        prompt: what the model reads; of a conversation the turns before the first learned one.
+        completion: what it should write; of a conversation the turns from there on.
         file: where the example was read from, with the unit it is counted in: `data.jsonl line`.
         number: of the line or row there; 0 where it came from no file.
+        conversation: the turns; None for a plain text and for a pair.
 
     >>> example = Example("naïve means", " simple, naïve")
     >>> example.n_bytes, len(example.completion)
@@ -29,11 +32,18 @@ class Example:
     completion: str
     file: str = field(default="", compare=False, repr=False)
     number: int = field(default=0, compare=False, repr=False)
+    conversation: Conversation | None = field(default=None, repr=False)
 
-    @property
+    @classmethod
+    def of(cls, conversation: Conversation) -> Example:
+        """The example of a conversation."""
+        return cls(conversation.prompt, conversation.completion, conversation=conversation)
+
+    @cached_property
     def n_bytes(self) -> int:
-        """Bytes of the completion in UTF-8, the unit that makes tokenizers comparable."""
-        return len(self.completion.encode())
+        """Bytes to be learned in UTF-8, the unit that makes tokenizers comparable: of the completion, or of the
+        learned turns' contents."""
+        return self.conversation.n_bytes if self.conversation else len(self.completion.encode())
 
     @property
     def place(self) -> str:
@@ -83,6 +93,7 @@ class Task:
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             for example in split:
-                digest.update(json.dumps([example.prompt, example.completion]).encode())
+                turns = example.conversation.to_list() if example.conversation else []
+                digest.update(json.dumps([example.prompt, example.completion, *turns]).encode())
             digest.update(b"\x00")
         return digest.hexdigest()

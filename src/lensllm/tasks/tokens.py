@@ -69,13 +69,13 @@ def lost_bytes(tokenizer: Any, texts: Sequence[str], tokens: Sequence[list[int]]
     """
     prefixed = adds_prefix(tokenizer)
     head = text_tokens(tokenizer, [_guards(tokenizer)[0]])[0] if prefixed and continued else []
-    start = _decoded(tokenizer, head)
+    start = decoded(tokenizer, head)
     lost = []
     for text, ids in zip(texts, tokens, strict=True):
-        back = _decoded(tokenizer, [*head, *ids]).removeprefix(start)
+        back = decoded(tokenizer, [*head, *ids]).removeprefix(start)
         if prefixed and not continued:
             text, back = text.removeprefix(" "), back.removeprefix(" ")
-        lost.append(0 if back == text else _difference(text, back))
+        lost.append(0 if back == text else difference(text, back))
     return lost
 
 
@@ -104,13 +104,16 @@ def _guards(tokenizer: Any) -> list[str]:
     return known or list(GUARDS)
 
 
-def _decoded(tokenizer: Any, ids: list[int]) -> str:
+def decoded(tokenizer: Any, ids: list[int]) -> str:
+    """The text of tokens, unknown ones standing for nothing."""
     unknown = getattr(tokenizer, "unk_token_id", None)
     kept = [i for i in ids if i != unknown]
     return tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False) if kept else ""
 
 
-def _difference(text: str, back: str) -> int:
+def difference(text: str, back: str) -> int:
+    """Bytes by which two texts differ: of what is missing or of what came in its place, whichever is more; at least
+    one, and no more than the text has."""
     missing, added = Counter(text), Counter(back)
     sizes = [sum(len(_bytes(c)) * n for c, n in some.items()) for some in (missing - added, added - missing)]
     return min(max(*sizes, 1), len(_bytes(text)))

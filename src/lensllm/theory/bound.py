@@ -35,7 +35,7 @@ from transformers import PreTrainedModel
 from lensllm.arrays import Floats
 from lensllm.errors import InputError
 from lensllm.files import write_whole
-from lensllm.tasks.encode import Encoded, collate
+from lensllm.tasks.encoded import Encoded, collate
 from lensllm.theory.curvature import MAX_STEPS, RELATIVE, LayerHessian, Per, flatten, layers, positive_part
 from lensllm.tuning.loss import token_nats
 

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from lensllm.arrays import Floats
 from lensllm.candidates.decoder_inputs import decoder_inputs
 from lensllm.errors import InputError
-from lensllm.tasks.encode import IGNORED, Encoded, collate
+from lensllm.tasks.encoded import IGNORED, Encoded, collate
 from lensllm.theory.lanczos import Lanczos, Matvec, bracket
 from lensllm.tuning.loss import first_labelled, keeps_logits
 

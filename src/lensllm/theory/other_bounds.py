@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from lensllm.tasks.encode import Encoded
+from lensllm.tasks.encoded import Encoded
 from lensllm.theory.bound import DELTA, example_losses
 
 BITS = 16

@@ -48,6 +48,10 @@ class CandidateJob(Job):
     def key_parts(self) -> list[Any]:
         """Everything that changes the result, in types that JSON knows."""
 
+    def chat_key(self, chat: str) -> list[str]:
+        """The part of a key that says how pairs are written; none where that can only be as plain text."""
+        return [f"chat {chat}"] if chat != "auto" or self.candidate.has_chat_template else []
+
     def run(self, context: Context) -> Record:
         """Measure, with transformers kept quiet."""
         with quiet():

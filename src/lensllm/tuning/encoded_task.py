@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
 
 from transformers import PreTrainedModel
 
 from lensllm.candidates import Candidate
-from lensllm.candidates.load import context_length, load_tokenizer
 from lensllm.errors import InputError, TooFewExamples
 from lensllm.tasks import Example, Task
-from lensllm.tasks.encode import MOST_LEFT_OUT, Encoded, EncodedSplit, encode, encode_split
+from lensllm.tasks.encode import MOST_LEFT_OUT, EncodedSplit, encode, encode_split
+from lensllm.tasks.encoded import Encoded, Reader
 from lensllm.tuning.flops import FlopMeter
+from lensllm.tuning.reader import reader_of
 from lensllm.tuning.training_config import TrainingConfig
 
 
@@ -32,7 +32,7 @@ class EncodedTask:
         self.training_config = training_config
         self._encoded: dict[str, list[Encoded]] = {}
         self._train: list[Encoded | None] = []
-        self._tokenizer: Any = None
+        self._reader_made: Reader | None = None
         self._meter: FlopMeter | None = None
 
     def split(self, name: str) -> list[Encoded]:
@@ -79,21 +79,19 @@ class EncodedTask:
 
     def _train_part(self, examples: Sequence[Example]) -> EncodedSplit:
         try:
-            return encode_split(examples, **self._reader())
+            return encode_split(examples, self._reader())
         except InputError as error:
             raise InputError(f"{self.task.name}, train split: {error}") from error
 
-    def _reader(self) -> dict[str, Any]:
+    def _reader(self) -> Reader:
         """What examples are encoded with."""
-        self._tokenizer = self._tokenizer or load_tokenizer(self.candidate)
-        room = min(self.training_config.max_length, context_length(self.candidate, self._tokenizer))
-        known = {"encoder_decoder": self.candidate.encoder_decoder, "vocabulary": self.candidate.vocabulary}
-        return {"tokenizer": self._tokenizer, "max_length": room, "model_name": self.candidate.name, **known}
+        self._reader_made = self._reader_made or reader_of(self.candidate, self.training_config)
+        return self._reader_made
 
     def _encode(self, examples: Sequence[Example], split: str) -> list[Encoded]:
         """A few examples that do not fit are left out of training and validation, none of the test."""
         most = 0.0 if split == "test" else MOST_LEFT_OUT
         try:
-            return encode(examples, **self._reader(), most_left_out=most)
+            return encode(examples, self._reader(), most)
         except InputError as error:
             raise InputError(f"{self.task.name}, {split} split: {error}") from error

@@ -41,10 +41,13 @@ class FineTune(CandidateJob):
     previous_validation_loss: float | None = None
 
     def key_parts(self) -> list[Any]:
-        """Version, task, model, training, size, what the rung before left, the method's settings if it has any."""
-        parts = [TRAINING_VERSION, self.task.fingerprint, self.candidate.fingerprint, asdict(self.training_config)]
+        """Version, task, model, training, size, what the rung before left; the method's settings, and how pairs are
+        written, where there is a choice."""
+        config = asdict(self.training_config)
+        chat = self.chat_key(config.pop("chat"))
+        parts = [TRAINING_VERSION, self.task.fingerprint, self.candidate.fingerprint, config]
         method = [spec] if self.examples and (spec := self.candidate.method.spec()) else []
-        return [*parts, self.examples, self.learning_rate, self.previous_validation_loss, *method]
+        return [*parts, self.examples, self.learning_rate, self.previous_validation_loss, *method, *chat]
 
     def record(self, context: Context) -> Run:
         """Load, train, measure."""

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from lensllm.candidates.decoder_inputs import decoder_inputs
-from lensllm.tasks.encode import IGNORED, Encoded, collate
+from lensllm.tasks.encoded import IGNORED, Encoded, collate
 
 LOST_BYTE = math.log(256)
 """Nats to tell one of 256 bytes of which nothing is known."""

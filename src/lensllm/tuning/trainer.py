@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from lensllm.tasks.encode import Encoded, collate
+from lensllm.tasks.encoded import Encoded, collate
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.loss import counted, token_nats
 from lensllm.tuning.training_config import TrainingConfig
@@ -85,8 +85,12 @@ class CompletionTrainer(Trainer):
                 remove_unused_columns=False,
                 dataloader_pin_memory=torch.cuda.is_available(),
             )
-        super().__init__(model=model, args=arguments, train_dataset=list(examples), data_collator=collate)
+        super().__init__(model=model, args=arguments, train_dataset=list(examples), data_collator=self._collate)
         self.remove_callback(PrinterCallback)
+
+    @staticmethod
+    def _collate(batch: Sequence[Encoded]) -> dict[str, Tensor]:
+        return collate(batch, training=True)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         lengths = [len(example.input_ids) + len(example.labels) for example in self.train_dataset]

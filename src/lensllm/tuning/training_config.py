@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lensllm.tasks.conversation import Chat
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -23,7 +25,10 @@ class TrainingConfig:
         weight_decay: of AdamW.
         max_test_examples: test examples measured after each run, the first of the test split.
         max_validation_examples: validation examples that choose a learning rate.
-        max_length: tokens an example may have; longer prompts lose their beginning.
+        max_length: tokens an example may have; longer prompts lose their beginning, longer conversations their
+            oldest turns.
+        chat: whether pairs of prompt and completion are written in the model's chat template: `auto` where it has
+            one, `on` always (models without one get the default), `off` never.
         seed: order of the training examples.
         subset_seed: the permutation that the nested subsets are prefixes of.
     """
@@ -37,6 +42,7 @@ class TrainingConfig:
     max_test_examples: int = 300
     max_validation_examples: int = 100
     max_length: int = 1024
+    chat: Chat = "auto"
     seed: int = 0
     subset_seed: int = 0
 

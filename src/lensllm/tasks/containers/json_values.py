@@ -54,15 +54,13 @@ def mapping(value: object, place: str) -> dict[str, Any]:
 
 
 def lines_of(lines: Iterable[str], path: Path) -> Iterator[Row]:
-    """A row a line that is not blank, numbered by its line.
-
-    Raises:
-        InputError: naming the line that is not JSON or no object.
-    """
+    """A row a line that is not blank, numbered by its line; one that is not JSON or no object is a fault."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
             place = f"{path} line {number}"
             try:
                 yield Row(mapping(parse(line, place), place), number)
             except json.JSONDecodeError as error:
-                raise InputError(f"{place} is not valid JSON (column {error.colno}): {error.msg}") from error
+                yield Row({}, number, fault=f"line {number} is not valid JSON (column {error.colno}): {error.msg}")
+            except InputError as error:
+                yield Row({}, number, fault=str(error).removeprefix(f"{path} "))

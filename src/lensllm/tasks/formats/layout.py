@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lensllm.tasks.rows import Cells
+from lensllm.tasks.task import Example
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,16 @@ class Layout:
     Attributes:
         title: its columns, as a user would name them.
         needs: columns that a file of this layout has.
-        example: prompt and completion of a row. An empty completion leaves the row out.
+        example: what a row says; None, or an empty completion, leaves the row out.
         may: columns that it reads where they are there.
+        note: what is to be said of every file of this layout.
     """
 
     title: str
     needs: tuple[str, ...]
-    example: Callable[[Cells], tuple[str, str]]
+    example: Callable[[Cells], Example | None]
     may: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
