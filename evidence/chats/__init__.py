@@ -1,0 +1,1 @@
+"""Conversations: what a real instruct model reads and learns of them."""
