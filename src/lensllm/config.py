@@ -62,6 +62,8 @@ class SelectConfig(BaseModel):
     skip_bad_rows: int = Field(
         0, ge=0, description="How many rows that cannot be read, or that a chat template refuses, may be left out."
     )
+    dataset_train_split: str = Field("", description="Training split of a hub or saved data set, where it is unclear.")
+    dataset_test_split: str = Field("", description="Test split of a hub or saved data set, where it is unclear.")
     deduplicate: bool = Field(
         False, description="Take examples that the test part also holds out of training and validation."
     )
@@ -99,6 +101,16 @@ class SelectConfig(BaseModel):
             raise InputError(
                 f"option {name!r}: {first['msg'].lower()}, got {shortened(repr(first['input']), 80)}{known}"
             ) from error
+
+    def reading(self) -> dict[str, Any]:
+        """How the task is read: the arguments of `lensllm.tasks.read_task` beside the source."""
+        names = (
+            *("eval_fraction", "prompt_column", "completion_column", "text_column", "messages_column"),
+            *("system_column", "tools_column", "learn", "skip_bad_rows", "dataset_train_split"),
+            *("dataset_test_split", "deduplicate"),
+        )
+        given = {name: getattr(self, name) for name in names}
+        return {**given, "eval_file": self.eval_file or None, "seed": self.subset_seed}
 
     def training_config(self) -> TrainingConfig:
         """The training settings among these."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lensllm.candidates import Candidate, admit_candidates
 from lensllm.config import SelectConfig
@@ -41,9 +42,7 @@ from lensllm.tuning.training_config import TrainingConfig
 logger = logging.getLogger(__name__)
 
 
-def select(
-    task: str | Path, models: Sequence[str], *, callbacks: Sequence[Callback] = (), **options: object
-) -> Selection:
+def select(task: Any, models: Sequence[str], *, callbacks: Sequence[Callback] = (), **options: object) -> Selection:
     """Find the model to fine-tune.
 
     Every candidate is measured as it came, then fine-tuned on nested subsets of 50, 100, 200, ... examples. After a
@@ -53,7 +52,8 @@ def select(
     written there.
 
     Args:
-        task: a shipped task's name, a file of examples or a folder of splits (`lensllm.tasks.read_task`).
+        task: a shipped task's name, a file, a folder of splits, a hub id, or examples: a list of dicts, a pandas frame,
+            a `datasets.Dataset` (`lensllm.tasks.read_task`).
         models: local folders, zoo names or hub ids.
         callbacks: hear of every run and decision.
         options: the other fields of `SelectConfig`.
@@ -73,26 +73,14 @@ def select(
     >>> found.best, found.target_size, list(found.ranking[0].measured)
     ('gpt2-0.2m-brown-0.3m', 6400, [0, 50])
     """
-    return run_selection(SelectConfig.of(task=str(task), models=list(models), **options), callbacks)
+    if isinstance(task, str | Path):
+        return run_selection(SelectConfig.of(task=str(task), models=list(models), **options), callbacks)
+    return run_selection(SelectConfig.of(models=list(models), **options), callbacks, task)
 
 
-def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = ()) -> Selection:
-    """`select` with all its settings in one object."""
-    task = read_task(
-        config.task,
-        eval_file=config.eval_file or None,
-        eval_fraction=config.eval_fraction,
-        seed=config.subset_seed,
-        prompt_column=config.prompt_column,
-        completion_column=config.completion_column,
-        text_column=config.text_column,
-        messages_column=config.messages_column,
-        system_column=config.system_column,
-        tools_column=config.tools_column,
-        learn=config.learn,
-        skip_bad_rows=config.skip_bad_rows,
-        deduplicate=config.deduplicate,
-    )
+def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = (), data: Any = None) -> Selection:
+    """`select` with all its settings in one object; `data` are examples in place of `config.task`."""
+    task = read_task(config.task if data is None else data, **config.reading())
     found = admit_candidates(config.models, config.chat_template)
     with quiet():
         task, unread = fit_all(task, found.admitted, config.training_config(), config.skip_bad_rows)

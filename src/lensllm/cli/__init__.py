@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from lensllm.cli import bound, dynamics, forecast, kernel, plan, replay, runs, select, zoo
+from lensllm.cli import bound, dynamics, forecast, kernel, plan, replay, runs, select, tasks, zoo
 from lensllm.cli.common import say
 from lensllm.errors import InputError
 
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 zoo_app = typer.Typer(help="The models and tasks that ship with lensllm.", no_args_is_help=True)
 
+tasks_app = typer.Typer(help="What models read of a task.", no_args_is_help=True)
+
 app.command()(select.select)
 app.command()(select.demo)
 app.command()(runs.runs)
@@ -36,6 +38,8 @@ app.command()(plan.plan)
 app.command()(bound.bound)
 app.command()(dynamics.dynamics)
 app.add_typer(zoo_app, name="zoo")
+app.add_typer(tasks_app, name="tasks")
+tasks_app.command("show")(tasks.show)
 zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
 

@@ -25,15 +25,24 @@ ASIDE = {"card", "dataset_info", "dataset_infos", "dataset_dict", "state", "pack
 Splits = dict[str, list[Path]]
 
 
-def files_of(folder: Path) -> tuple[Splits, tuple[str, ...]]:
+def files_of(folder: Path, train: str = "", test: str = "") -> tuple[Splits, tuple[str, ...]]:
     """Split -> its files in order, and notes on files that are not read. Files without a split in their names are
     `train` where no file has one.
+
+    Args:
+        folder: of files, or one saved by the datasets library.
+        train: name of the training split of a saved data set, where the user says so.
+        test: name of its test split, where the user says so.
 
     Raises:
         InputError: if there are no data files, a shard is missing, or the files of a split cannot be told apart.
     """
     if (folder / "dataset_dict.json").is_file():
-        return _saved_splits(folder)
+        return _saved_splits(folder, train, test)
+    if train or test:
+        raise InputError(
+            f"{folder} has files and no named splits: leave out --dataset-train-split and --dataset-test-split"
+        )
     if (folder / "state.json").is_file():
         return {"train": saved_files(folder)}, ()
     places = [place for place in (folder, folder / "data") if _data_files(place)]
@@ -79,22 +88,14 @@ def saved_files(folder: Path) -> list[Path]:
     return files
 
 
-def _saved_splits(folder: Path) -> tuple[Splits, tuple[str, ...]]:
+def _saved_splits(folder: Path, train: str, test: str) -> tuple[Splits, tuple[str, ...]]:
     splits = _json(folder / "dataset_dict.json").get("splits")
     if not isinstance(splits, list) or not splits:
         raise InputError(f"{folder / 'dataset_dict.json'} names no splits: save the data set anew")
-    found: Splits = {}
-    left: list[str] = []
-    for name in map(str, splits):
-        split = _split_of(name) or ("train" if len(splits) == 1 else None)
-        if split is None:
-            left.append(name)
-            continue
-        if split in found:
-            raise InputError(f"{folder} has two splits for {split}: {listed(splits)}")
-        found[split] = saved_files(folder / Path(name).name)
-    if "train" not in found:
-        raise InputError(f"{folder} has no train split: its splits are {listed(splits)}")
+    names = [str(name) for name in splits]
+    told = split_names(names, str(folder), train, test)
+    left = [name for name in names if name not in told.values()]
+    found = {split: saved_files(folder / Path(name).name) for split, name in told.items()}
     return found, (f"{folder.name}: not read: the splits {listed(left)}",) if left else ()
 
 
@@ -136,6 +137,44 @@ def _data_files(folder: Path) -> list[Path]:
 
 def _has_data(folder: Path) -> bool:
     return bool(_data_files(folder)) or any(_has_data(inside) for inside in _folders(folder))
+
+
+def split_names(names: Sequence[str], source: str, train: str = "", test: str = "") -> dict[str, str]:
+    """Split -> the name that a data set gives it.
+
+    Args:
+        names: all that there are.
+        source: the data set, for messages.
+        train: name of the training split, where the user says so.
+        test: name of the test split, where the user says so.
+
+    Raises:
+        InputError: if there is no training split, none of a name that was given, or several names for one split.
+
+    >>> split_names(["train_sft", "test_sft", "other"], "data")
+    {'train': 'train_sft', 'test': 'test_sft'}
+    """
+    given = {split: name for split, name in (("train", train), ("test", test)) if name}
+    for split, name in given.items():
+        if name not in names:
+            raise InputError(f"{source} has no split {name!r} for {split}: its splits are {listed(list(names), 10)}")
+    found: dict[str, str] = dict(given)
+    for name in names:
+        part = _split_of(name) or ("train" if len(names) == 1 else None)
+        if part is None or name in given.values() or part in given:
+            continue
+        if part in found:
+            raise InputError(
+                f"{source} has two splits for {part}: {listed(list(names), 10)}; name one with "
+                f"--dataset-{'test' if part == 'test' else 'train'}-split"
+            )
+        found[part] = name
+    if "train" not in found:
+        raise InputError(
+            f"{source} has no train split: its splits are {listed(list(names), 10)}; name one with "
+            "--dataset-train-split"
+        )
+    return found
 
 
 def _split_of(name: str) -> str | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +15,11 @@ from lensllm import zoo
 from lensllm.errors import InputError
 from lensllm.tasks.columns import ColumnNames
 from lensllm.tasks.containers import SUFFIXES, stem
+from lensllm.tasks.containers.in_memory import rows_in, splits_in
 from lensllm.tasks.conversation import Learn
-from lensllm.tasks.examples import Part, Reading, check_bad, read_examples, read_part
-from lensllm.tasks.folders import files_of
+from lensllm.tasks.examples import Part, Reading, check_bad, part_of, read_examples, read_part
+from lensllm.tasks.folders import files_of, split_names
+from lensllm.tasks.hub import is_hub_id, load_hub
 from lensllm.tasks.hygiene import overlap, said
 from lensllm.tasks.split import hold_out
 from lensllm.tasks.task import Example, Task
@@ -28,7 +33,7 @@ FEW_TESTED = 10
 
 
 def read_task(
-    source: str | Path,
+    source: Any,
     *,
     eval_file: str | Path | None = None,
     eval_fraction: float = 0.1,
@@ -41,16 +46,19 @@ def read_task(
     tools_column: str = "",
     learn: Learn = "assistant",
     skip_bad_rows: int = 0,
+    dataset_train_split: str = "",
+    dataset_test_split: str = "",
     deduplicate: bool = False,
 ) -> Task:
-    r"""Read a task by the name of a shipped one, from a folder, or from one file (docs/data.md).
+    r"""Read a task by the name of a shipped one, from a file, a folder, the hub, or from Python (docs/data.md).
 
     Without test examples a fraction of the training examples is held out for the test (at most 1,000), and without
     validation examples half as many (at most 400); examples with the same prompt (for plain text, the same text) stay
     on one side where there are enough different ones.
 
     Args:
-        source: name, file or folder.
+        source: name, file, folder or hub id (`org/name:subset@revision`); or a list of dicts, a `pandas.DataFrame`, a
+            `datasets.Dataset` or `DatasetDict`.
         eval_file: file of the test examples.
         eval_fraction: part held out for the test.
         seed: of the holding out.
@@ -63,6 +71,8 @@ def read_task(
         learn: what is learned of a conversation: `assistant`, all that it says; `last`, its last turn; `all`, every
             turn.
         skip_bad_rows: how many rows that cannot be read may be left out.
+        dataset_train_split: name of the training split of a hub or saved data set, where its name does not tell.
+        dataset_test_split: name of its test split.
         deduplicate: take examples of the test out of training and validation, those of the validation out of
             training.
 
@@ -84,24 +94,43 @@ def read_task(
         raise InputError(f"eval_fraction must lie between 0 and 1, got {eval_fraction:g}")
     columns = ColumnNames(prompt_column, completion_column, text_column, messages_column, system_column, tools_column)
     reading = Reading(columns, learn, skip_bad_rows)
-    path = _found(source)
-    if path.is_dir():
-        files, notes = files_of(path)
-        name = path.resolve().name
-        if "train" not in files:
-            raise InputError(f"{path} has no train file: its splits are {', '.join(files)}")
-    else:
-        files, notes, name = {"train": [path]}, (), stem(path)
+    parts, name, notes = _parts(source, reading, dataset_train_split, dataset_test_split)
     if eval_file is not None:
-        if "test" in files:
-            raise InputError(f"{source} has a test split of its own: leave out the eval file")
-        files["test"] = [Path(eval_file)]
-    parts = {split: read_part(of, reading) for split, of in files.items()}
+        if "test" in parts:
+            raise InputError(f"{name} has a test split of its own: leave out the eval file")
+        parts["test"] = read_part([Path(eval_file)], reading)
     check_bad([row for part in parts.values() for row in part.bad], skip_bad_rows)
-    draft = _Draft(str(path), parts, [*notes, *_notes_of(parts)])
+    draft = _Draft(str(source) if isinstance(source, str | Path) else name, parts, [*notes, *_notes_of(parts)])
     draft.hold_out_missing(eval_fraction, np.random.default_rng(seed))
     draft.compare(deduplicate)
     return draft.task(name)
+
+
+def _parts(source: Any, reading: Reading, train: str, test: str) -> tuple[dict[str, Part], str, Sequence[str]]:
+    """What was read of every split, the name of the task, and notes."""
+    text = str(source) if isinstance(source, str | Path) else ""
+    if text and text not in zoo.task_names() and is_hub_id(text) and not os.path.lexists(text):
+        splits, name, shown = splits_in(load_hub(text)) or {}, text, text
+    else:
+        splits, name, shown = (splits_in(source) or {}), "data", "data"
+    if splits:
+        told = split_names(list(splits), shown, train, test)
+        left = [one for one in splits if one not in told.values()]
+        parts = {split: part_of(rows_in(splits[one]), shown, one, "row", reading) for split, one in told.items()}
+        return parts, name, [f"{shown}: not read: the splits {listed(left)}"] * bool(left)
+    if not text:
+        if train or test:
+            raise InputError("data has no named splits: leave out dataset_train_split and dataset_test_split")
+        return {"train": part_of(rows_in(source), "data", "data", "row", reading)}, "data", []
+    path = _found(text)
+    if path.is_dir():
+        files, notes = files_of(path, train, test)
+        if "train" not in files:
+            raise InputError(f"{path} has no train file: its splits are {', '.join(files)}")
+        return {split: read_part(of, reading) for split, of in files.items()}, path.resolve().name, notes
+    if train or test:
+        raise InputError(f"{path} is one file: leave out --dataset-train-split and --dataset-test-split")
+    return {"train": read_part([path], reading)}, stem(path), []
 
 
 def _found(source: str | Path) -> Path:
