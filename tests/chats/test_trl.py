@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel
 from trl import SFTConfig, SFTTrainer
 
-from lensllm.tasks.encode import encode
+from lensllm.tasks.encode import encode_with
 from lensllm.tasks.encoded import IGNORED, Reader
 from lensllm.tasks.formats.messages import turns_in
 from lensllm.tasks.formats.prompt_completion import example
@@ -59,7 +59,7 @@ def trained_by_us(row, tokenizer, learn="assistant", **options):
     made = read(Cells(Row(row, 1), "row 1"))
     if made.conversation:
         made = type(made).of(made.conversation.learning(learn))
-    [one] = encode([made], Reader(tokenizer, False, 4096, **options))
+    [one] = encode_with([made], Reader(tokenizer, False, 4096, **options))
     return one.input_ids, one.trained or one.labels
 
 

@@ -4,7 +4,7 @@ from transformers import AutoTokenizer
 
 from lensllm.errors import InputError
 from lensllm.tasks import Example
-from lensllm.tasks.encode import encode
+from lensllm.tasks.encode import encode, encode_with
 from lensllm.tasks.encoded import IGNORED, Reader, collate
 
 EXAMPLE = Example("12 plus 5 is", " 17, to be sure")
@@ -16,7 +16,7 @@ def tokenizer(model_folders):
 
 
 def one(tokenizer, example=EXAMPLE, *, encoder_decoder=False, max_length=64):
-    return encode(
+    return encode_with(
         [example], Reader(tokenizer, encoder_decoder=encoder_decoder, max_length=max_length, model_name="gpt")
     )[0]
 
@@ -62,3 +62,8 @@ def test_padding_is_masked(tokenizer):
     assert batch["input_ids"].shape == batch["labels"].shape == (2, len(long.input_ids))
     assert torch.equal(batch["attention_mask"].sum(dim=1), torch.tensor([len(short.input_ids), len(long.input_ids)]))
     assert (batch["labels"][0, len(short.input_ids) :] == IGNORED).all()
+
+
+def test_a_tokenizer_alone_will_do(tokenizer):
+    with_reader = encode_with([EXAMPLE], Reader(tokenizer, False, 64))
+    assert encode([EXAMPLE], tokenizer, encoder_decoder=False, max_length=64) == with_reader

@@ -16,7 +16,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from lensllm.errors import InputError
 from lensllm.tasks import Example
-from lensllm.tasks.encode import encode
+from lensllm.tasks.encode import encode_with
 from lensllm.tasks.encoded import IGNORED, Reader
 from lensllm.tasks.tokens import adds_prefix, continued_tokens, lost_bytes, text_tokens
 
@@ -78,7 +78,7 @@ def tokenizer(request):
 
 def written(tokenizer, prompt, completion):
     """The text that a causal model reads, without start and end token."""
-    [one] = encode([Example(prompt, completion)], Reader(tokenizer, encoder_decoder=False, max_length=200))
+    [one] = encode_with([Example(prompt, completion)], Reader(tokenizer, encoder_decoder=False, max_length=200))
     first = 1
     return tokenizer.decode(one.input_ids[first:-1], clean_up_tokenization_spaces=False), one
 
@@ -109,7 +109,7 @@ def test_the_end_token_written_in_a_text_is_text(tokenizer, text):
     for tokenise in (text_tokens, continued_tokens):
         [ids] = tokenise(tokenizer, [text])
         assert not control & set(ids)
-    [one] = encode([Example("no:", text)], Reader(tokenizer, encoder_decoder=False, max_length=200))
+    [one] = encode_with([Example("no:", text)], Reader(tokenizer, encoder_decoder=False, max_length=200))
     labels = [label for label in one.labels if label != IGNORED]
     assert labels.count(tokenizer.eos_token_id) == 1
 
@@ -145,31 +145,31 @@ def test_what_is_lost_is_counted_in_bytes():
 def test_a_little_loss_is_kept_and_a_large_one_refused():
     kind = t5()
     fine = [Example("the lamp:", " the boat and the lamp hello")] * 20
-    [*others, last] = encode(
+    [*others, last] = encode_with(
         [*fine, Example("the lamp:", " {the boat}")], Reader(kind, encoder_decoder=False, max_length=90)
     )
     assert [one.n_lost for one in (others[0], last)] == [0, 2]
     with pytest.raises(InputError, match=r"tokenizer of t5 loses 18.2% of the bytes .*example 1, ' \{the boat\}'"):
-        encode([Example("", " {the boat}")], Reader(kind, encoder_decoder=True, max_length=90, model_name="t5"))
+        encode_with([Example("", " {the boat}")], Reader(kind, encoder_decoder=True, max_length=90, model_name="t5"))
 
 
 def test_an_empty_tokenizer_is_refused():
     empty = wrapped(Tokenizer(models.BPE()), eos_token="</s>")
     with pytest.raises(InputError, match=r"loses 100.0% of the bytes"):
-        encode([Example("a", " b")], Reader(empty, encoder_decoder=False, max_length=90))
+        encode_with([Example("a", " b")], Reader(empty, encoder_decoder=False, max_length=90))
 
 
 def test_ids_without_an_embedding():
     kind = gpt2()
     kind.add_tokens(["->"])
     rows, last = [Example("a ->", " b")], len(kind) - 1
-    encode(rows, Reader(kind, encoder_decoder=False, max_length=90, vocabulary=len(kind)))
+    encode_with(rows, Reader(kind, encoder_decoder=False, max_length=90, vocabulary=len(kind)))
     with pytest.raises(InputError, match=rf"gpt has {last} embeddings and its tokenizer gives .* '->' the id {last}"):
-        encode(rows, Reader(kind, encoder_decoder=False, max_length=90, vocabulary=last, model_name="gpt"))
+        encode_with(rows, Reader(kind, encoder_decoder=False, max_length=90, vocabulary=last, model_name="gpt"))
 
 
 def test_every_model_has_to_say_that_it_is_done():
     kind = gpt2()
     kind.eos_token = None
-    [one] = encode([Example("a", " b")], Reader(kind, encoder_decoder=False, max_length=90))
+    [one] = encode_with([Example("a", " b")], Reader(kind, encoder_decoder=False, max_length=90))
     assert one.labels[-1] == kind.bos_token_id == one.input_ids[0]

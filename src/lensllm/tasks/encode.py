@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lensllm.errors import InputError
 from lensllm.tasks.chats.encode import encode_chats
@@ -66,7 +67,7 @@ def encode_split(examples: Sequence[Example], reader: Reader) -> EncodedSplit:
     )
 
 
-def encode(examples: Sequence[Example], reader: Reader, most_left_out: float = MOST_LEFT_OUT) -> list[Encoded]:
+def encode_with(examples: Sequence[Example], reader: Reader, most_left_out: float = MOST_LEFT_OUT) -> list[Encoded]:
     """The examples that fit, as `encode_split` makes them.
 
     Args:
@@ -98,6 +99,21 @@ def encode(examples: Sequence[Example], reader: Reader, most_left_out: float = M
             "candidate that length with --max-length, or learn the last turns only with --learn last"
         )
     return made.examples
+
+
+def encode(
+    examples: Sequence[Example], tokenizer: Any, *, encoder_decoder: bool, max_length: int, **options: Any
+) -> list[Encoded]:
+    """`encode_with` a tokenizer.
+
+    Args:
+        examples: texts, pairs and conversations.
+        tokenizer: of the model.
+        encoder_decoder: whether the prompt is read by an encoder of its own.
+        max_length: tokens that the model reads at once.
+        options: the other fields of `Reader`.
+    """
+    return encode_with(examples, Reader(tokenizer, encoder_decoder, max_length, **options))
 
 
 def _learned_bytes_dropped(example: Example, exchanges: int) -> int:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from lensllm.candidates import Candidate
 from lensllm.errors import InputError, TooFewExamples
 from lensllm.tasks import Example, Task
-from lensllm.tasks.encode import MOST_LEFT_OUT, EncodedSplit, encode, encode_split
+from lensllm.tasks.encode import MOST_LEFT_OUT, EncodedSplit, encode_split, encode_with
 from lensllm.tasks.encoded import Encoded, Reader
 from lensllm.tuning.flops import FlopMeter
 from lensllm.tuning.reader import reader_of
@@ -92,6 +92,6 @@ class EncodedTask:
         """A few examples that do not fit are left out of training and validation, none of the test."""
         most = 0.0 if split == "test" else MOST_LEFT_OUT
         try:
-            return encode(examples, self._reader(), most)
+            return encode_with(examples, self._reader(), most)
         except InputError as error:
             raise InputError(f"{self.task.name}, {split} split: {error}") from error
