@@ -159,5 +159,26 @@ def test_an_encoder_decoder_writes_the_last_turn_alone():
         encode_with([Example.of(chat("Hi", "Hello", "And?", "No"))], of)
 
 
+@pytest.mark.parametrize("name", ["qwen3", "qwen3_instruct_2507", "qwen3_vl", ""])
+def test_a_call_of_a_tool_is_learned_whole(name):
+    """Qwen3 writes an empty block of reasoning before it if it is the last turn, and none if an answer follows."""
+    calls = '{"tool_calls": [{"type": "function", "function": {"name": "find", "arguments": {"id": 3}}}]}'
+    turns = (
+        Turn("user", "where?"),
+        Turn("assistant", "", True, calls),
+        Turn("tool", "day 4"),
+        Turn("assistant", "On day 4.", True),
+    )
+    of = reader(name)
+    [one] = encode_with([Example.of(Conversation(turns, '[{"type": "function", "function": {"name": "find"}}]'))], of)
+    call, answer = said(one, of).split("On day 4.")
+    assert '"name": "find"' in call
+    assert '"arguments": {"id": 3}' in call
+    assert "day 4" not in call
+    assert call.endswith(("</tool_call><|im_end|>", "}<eos>"))
+    assert answer
+    assert one.n_bytes == len('{"name": "find", "arguments": {"id": 3}}' + "On day 4.")
+
+
 def test_templates_of_ours_are_there():
     assert "[INST]" in template("mistral")

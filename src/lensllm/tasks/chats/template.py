@@ -254,6 +254,8 @@ class ChatTemplate:
         first = 0 if own else start
         written = self._words_behind(blank.turns[: i + 1], blank, listed)
         end = self._before_control(words[e], _shared(words[e], written)) or self._other_end(words[e], written)
+        if not own:
+            end = max(end, start + _shared_behind(words[e][start:], written[len(header) :]))
         controls = [(a + first, b + first) for a, b in self.controls_in(words[e][first:end])]
         if controls:
             said, counted = controls[0] if turn.plain else controls[-1]
@@ -348,6 +350,12 @@ def _shared(text: str, other: str) -> int:
     if text.startswith(other):
         return len(other)
     return next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
+
+
+def _shared_behind(text: str, other: str) -> int:
+    """How many characters of a text are the end of the other one: some templates begin a turn otherwise if it is the
+    last, with an empty block of reasoning."""
+    return next((len(other) - k for k in range(len(other)) if text.startswith(other[k:])), 0)
 
 
 def _variants(content: str) -> list[str]:
