@@ -179,7 +179,7 @@ def test_nothing_is_encoded_before_it_is_needed(encoded, monkeypatch):
     def watched(plain):
         return lambda examples, *rest, **options: read.append(len(examples)) or plain(examples, *rest, **options)
 
-    for name in ("encode", "encode_split"):
+    for name in ("encode_with", "encode_split"):
         monkeypatch.setattr(encoded_task, name, watched(getattr(encoded_task, name)))
     b = encoded("gpt")
     fine_tune(b, 0)
