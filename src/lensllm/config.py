@@ -17,7 +17,9 @@ class SelectConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task: str = Field("", description="A shipped task's name, a file of examples (docs/data.md), or a folder of them.")
+    task: str = Field(
+        "", description="A shipped task's name, a file of examples (docs/data.md), a folder of them, or a hub id."
+    )
     models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
     output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
     budget: float | None = Field(
@@ -62,8 +64,10 @@ class SelectConfig(BaseModel):
     skip_bad_rows: int = Field(
         0, ge=0, description="How many rows that cannot be read, or that a chat template refuses, may be left out."
     )
-    dataset_train_split: str = Field("", description="Training split of a hub or saved data set, where it is unclear.")
-    dataset_test_split: str = Field("", description="Test split of a hub or saved data set, where it is unclear.")
+    dataset_train_split: str = Field(
+        "", description="Name of the training split of a hub data set, a saved one or a folder, where it is unclear."
+    )
+    dataset_test_split: str = Field("", description="Name of its test split, where it is unclear.")
     deduplicate: bool = Field(
         False, description="Take examples that the test part also holds out of training and validation."
     )

@@ -52,8 +52,9 @@ def select(task: Any, models: Sequence[str], *, callbacks: Sequence[Callback] = 
     written there.
 
     Args:
-        task: a shipped task's name, a file, a folder of splits, a hub id, or examples: a list of dicts, a pandas frame,
-            a `datasets.Dataset` (`lensllm.tasks.read_task`).
+        task: a shipped task's name, a file, a folder of splits or a hub id, as `str` or `os.PathLike`; or examples, as
+            `list[dict[str, Any]]`, `pandas.DataFrame`, `datasets.Dataset` or `datasets.DatasetDict`
+            (`lensllm.tasks.read_task`).
         models: local folders, zoo names or hub ids.
         callbacks: hear of every run and decision.
         options: the other fields of `SelectConfig`.
@@ -73,8 +74,8 @@ def select(task: Any, models: Sequence[str], *, callbacks: Sequence[Callback] = 
     >>> found.best, found.target_size, list(found.ranking[0].measured)
     ('gpt2-0.2m-brown-0.3m', 6400, [0, 50])
     """
-    if isinstance(task, str | Path):
-        return run_selection(SelectConfig.of(task=str(task), models=list(models), **options), callbacks)
+    if isinstance(task, str | os.PathLike):
+        return run_selection(SelectConfig.of(task=os.fsdecode(task), models=list(models), **options), callbacks)
     return run_selection(SelectConfig.of(models=list(models), **options), callbacks, task)
 
 

@@ -31,42 +31,72 @@ def files_of(folder: Path, train: str = "", test: str = "") -> tuple[Splits, tup
 
     Args:
         folder: of files, or one saved by the datasets library.
-        train: name of the training split of a saved data set, where the user says so.
-        test: name of its test split, where the user says so.
+        train: name of the training split, where the user says so.
+        test: name of the test split, where the user says so.
 
     Raises:
-        InputError: if there are no data files, a shard is missing, or the files of a split cannot be told apart.
+        InputError: if there are no data files, no split of a name that was given, a shard is missing, or the files of
+            a split cannot be told apart.
     """
     if (folder / "dataset_dict.json").is_file():
         return _saved_splits(folder, train, test)
-    if train or test:
-        raise InputError(
-            f"{folder} has files and no named splits: leave out --dataset-train-split and --dataset-test-split"
-        )
     if (folder / "state.json").is_file():
+        if train or test:
+            raise InputError(f"{folder} is one saved split: leave out --dataset-train-split and --dataset-test-split")
         return {"train": saved_files(folder)}, ()
     places = [place for place in (folder, folder / "data") if _data_files(place)]
-    inside = {place: _split_of(place.name) for place in _folders(folder) if _has_data(place)}
-    named = {place: split for place, split in inside.items() if split}
-    if not places and not named:
-        return _only_inside(folder, list(inside))
-    found: Splits = {}
-    unnamed: list[Path] = []
-    for file in (file for place in places for file in _data_files(place)):
-        split = _split_of(stem(file))
-        (found.setdefault(split, []) if split else unnamed).append(file)
-    for place, split in named.items():
-        found.setdefault(split, []).extend(
-            saved_files(place) if (place / "state.json").is_file() else _data_files(place)
-        )
-    together: list[Path] = []
-    if not found:
-        found, unnamed, together = {"train": unnamed}, [], unnamed
+    inside = [place for place in _folders(folder) if _has_data(place)]
+    if not places and not any(_split_of(place.name) or place.name in (train, test) for place in inside):
+        return _only_inside(folder, inside, train, test)
+    named: Splits = {}
+    for path in [*(file for place in places for file in _data_files(place)), *inside]:
+        if path not in places:
+            named.setdefault(_name(path), []).append(path)
+    chosen, notes = _chosen(folder, named, train, test)
+    found = {split: [file for path in paths for file in _expanded(path)] for split, paths in chosen.items()}
     for split, files in found.items():
         _check(folder, split, files)
-    notes = [f"{folder.name}: read together: {listed([path.name for path in together])}"] if len(together) > 1 else []
-    left = [path.name for path in unnamed] + [path.name for path in inside if path not in named and path not in places]
+    read = {path for paths in chosen.values() for path in paths}
+    left = [path.name for paths in named.values() for path in paths if path not in read]
     return found, (*notes, *[f"{folder.name}: not read: {listed(left)}"] * bool(left))
+
+
+def _chosen(folder: Path, named: Splits, train: str, test: str) -> tuple[Splits, list[str]]:
+    """Split -> its files and folders among those of each name, and notes on what is read together."""
+    if train or test:
+        told = split_names(list(named), str(folder), train, test)
+        return {split: named[name] for split, name in told.items()}, []
+    found: Splits = {}
+    notes = []
+    for name, paths in named.items():
+        if split := _split_of(name):
+            found.setdefault(split, []).extend(paths)
+    for split, paths in found.items():
+        if len({_name(path) for path in paths}) > 1:
+            notes.append(f"{folder.name}: read together as {split}: {listed([path.name for path in paths])}")
+    if not found:
+        together = [path for paths in named.values() for path in paths if path.is_file()]
+        found = {"train": together}
+        if len(together) > 1:
+            notes.append(f"{folder.name}: read together: {listed([path.name for path in together])}")
+    return found, notes
+
+
+def _name(path: Path) -> str:
+    """What a file or folder is called, without the number of a shard and the endings."""
+    name = path.name if path.is_dir() else stem(path)
+    shard = SHARD.match(name)
+    return (shard["name"] or name) if shard else name
+
+
+def _expanded(path: Path) -> list[Path]:
+    """The files of a folder; a file by itself."""
+    if path.is_file():
+        return [path]
+    files = saved_files(path) if (path / "state.json").is_file() else _data_files(path)
+    if not files:
+        raise InputError(f"{path} has its files in folders of its own: move them up")
+    return files
 
 
 def saved_files(folder: Path) -> list[Path]:
@@ -109,10 +139,10 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _only_inside(folder: Path, inside: Sequence[Path]) -> tuple[Splits, tuple[str, ...]]:
+def _only_inside(folder: Path, inside: Sequence[Path], train: str, test: str) -> tuple[Splits, tuple[str, ...]]:
     """The one folder inside that holds data; hub data sets keep each of their subsets in one."""
     if len(inside) == 1:
-        return files_of(inside[0])
+        return files_of(inside[0], train, test)
     if inside:
         raise InputError(f"{folder} holds several data sets: name one of {listed([str(path) for path in inside])}")
     raise InputError(f"{folder} has no train file: expected train.jsonl (or {', '.join(SUFFIXES)}), or its shards")
@@ -140,7 +170,7 @@ def _has_data(folder: Path) -> bool:
 
 
 def split_names(names: Sequence[str], source: str, train: str = "", test: str = "") -> dict[str, str]:
-    """Split -> the name that a data set gives it.
+    """Split -> the name that a data set gives it. Of several for validation none is taken, as none can be named.
 
     Args:
         names: all that there are.
@@ -149,26 +179,26 @@ def split_names(names: Sequence[str], source: str, train: str = "", test: str = 
         test: name of the test split, where the user says so.
 
     Raises:
-        InputError: if there is no training split, none of a name that was given, or several names for one split.
+        InputError: if there is no training split, none of a name that was given, or several for training or test.
 
     >>> split_names(["train_sft", "test_sft", "other"], "data")
     {'train': 'train_sft', 'test': 'test_sft'}
     """
-    given = {split: name for split, name in (("train", train), ("test", test)) if name}
-    for split, name in given.items():
+    found = {split: name for split, name in (("train", train), ("test", test)) if name}
+    for split, name in found.items():
         if name not in names:
             raise InputError(f"{source} has no split {name!r} for {split}: its splits are {listed(list(names), 10)}")
-    found: dict[str, str] = dict(given)
-    for name in names:
-        part = _split_of(name) or ("train" if len(names) == 1 else None)
-        if part is None or name in given.values() or part in given:
-            continue
-        if part in found:
+    only = "train" if len(names) == 1 else None
+    free = {name: _split_of(name) or only for name in names if name not in found.values()}
+    for split in [split for split in NAMES if split not in found]:
+        fitting = [name for name, told in free.items() if told == split]
+        if len(fitting) > 1 and split != "validation":
             raise InputError(
-                f"{source} has two splits for {part}: {listed(list(names), 10)}; name one with "
-                f"--dataset-{'test' if part == 'test' else 'train'}-split"
+                f"{source} has {len(fitting)} splits for {split}: {listed(fitting, 10)}; name one with "
+                f"--dataset-{split}-split"
             )
-        found[part] = name
+        if len(fitting) == 1:
+            found[split] = fitting[0]
     if "train" not in found:
         raise InputError(
             f"{source} has no train split: its splits are {listed(list(names), 10)}; name one with "

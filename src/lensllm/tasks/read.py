@@ -1,29 +1,23 @@
-"""Read a task: a shipped one, a file or a folder; splits that are missing are held out."""
+"""Read a task from any source; splits that are missing are held out."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lensllm import zoo
 from lensllm.errors import InputError
 from lensllm.tasks.columns import ColumnNames
-from lensllm.tasks.containers import SUFFIXES, stem
-from lensllm.tasks.containers.in_memory import rows_in, splits_in
 from lensllm.tasks.conversation import Learn
-from lensllm.tasks.examples import Part, Reading, check_bad, part_of, read_examples, read_part
-from lensllm.tasks.folders import files_of, split_names
-from lensllm.tasks.hub import is_hub_id, load_hub
+from lensllm.tasks.examples import Part, Reading, check_bad, read_examples, read_part
 from lensllm.tasks.hygiene import overlap, said
+from lensllm.tasks.sources import read_source
 from lensllm.tasks.split import hold_out
 from lensllm.tasks.task import Example, Task
-from lensllm.text import counted, listed, shortened, visible
+from lensllm.text import counted, listed
 
 __all__ = ["read_examples", "read_task"]
 
@@ -57,8 +51,8 @@ def read_task(
     on one side where there are enough different ones.
 
     Args:
-        source: name, file, folder or hub id (`org/name:subset@revision`); or a list of dicts, a `pandas.DataFrame`, a
-            `datasets.Dataset` or `DatasetDict`.
+        source: name, file, folder or hub id (`org/name:subset@revision`), as `str` or `os.PathLike`; or a
+            `list[dict[str, Any]]`, a `pandas.DataFrame`, a `datasets.Dataset` or a `datasets.DatasetDict`.
         eval_file: file of the test examples.
         eval_fraction: part held out for the test.
         seed: of the holding out.
@@ -71,14 +65,15 @@ def read_task(
         learn: what is learned of a conversation: `assistant`, all that it says; `last`, its last turn; `all`, every
             turn.
         skip_bad_rows: how many rows that cannot be read may be left out.
-        dataset_train_split: name of the training split of a hub or saved data set, where its name does not tell.
+        dataset_train_split: name of the training split of a hub data set, a saved one, a `DatasetDict` or a folder,
+            where several fit or the name does not tell.
         dataset_test_split: name of its test split.
         deduplicate: take examples of the test out of training and validation, those of the validation out of
             training.
 
     Raises:
-        InputError: for a missing, damaged or empty file, an unknown layout, a column that would not be read, or a row
-            that cannot be read; and if nothing is left to train on.
+        InputError: for a missing, damaged or empty source, an unknown split or layout, a column that would not be
+            read, or a row that cannot be read; and if nothing is left to train on.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -94,59 +89,17 @@ def read_task(
         raise InputError(f"eval_fraction must lie between 0 and 1, got {eval_fraction:g}")
     columns = ColumnNames(prompt_column, completion_column, text_column, messages_column, system_column, tools_column)
     reading = Reading(columns, learn, skip_bad_rows)
-    parts, name, notes = _parts(source, reading, dataset_train_split, dataset_test_split)
+    found = read_source(source, reading, dataset_train_split, dataset_test_split)
+    parts = dict(found.parts)
     if eval_file is not None:
         if "test" in parts:
-            raise InputError(f"{name} has a test split of its own: leave out the eval file")
+            raise InputError(f"{found.name} has a test split of its own: leave out the eval file")
         parts["test"] = read_part([Path(eval_file)], reading)
     check_bad([row for part in parts.values() for row in part.bad], skip_bad_rows)
-    draft = _Draft(str(source) if isinstance(source, str | Path) else name, parts, [*notes, *_notes_of(parts)])
+    draft = _Draft(found.shown, parts, [*found.notes, *_notes_of(parts)])
     draft.hold_out_missing(eval_fraction, np.random.default_rng(seed))
     draft.compare(deduplicate)
-    return draft.task(name)
-
-
-def _parts(source: Any, reading: Reading, train: str, test: str) -> tuple[dict[str, Part], str, Sequence[str]]:
-    """What was read of every split, the name of the task, and notes."""
-    text = str(source) if isinstance(source, str | Path) else ""
-    if text and text not in zoo.task_names() and is_hub_id(text) and not os.path.lexists(text):
-        splits, name, shown = splits_in(load_hub(text)) or {}, text, text
-    else:
-        splits, name, shown = (splits_in(source) or {}), "data", "data"
-    if splits:
-        told = split_names(list(splits), shown, train, test)
-        left = [one for one in splits if one not in told.values()]
-        parts = {split: part_of(rows_in(splits[one]), shown, one, "row", reading) for split, one in told.items()}
-        return parts, name, [f"{shown}: not read: the splits {listed(left)}"] * bool(left)
-    if not text:
-        if train or test:
-            raise InputError("data has no named splits: leave out dataset_train_split and dataset_test_split")
-        return {"train": part_of(rows_in(source), "data", "data", "row", reading)}, "data", []
-    path = _found(text)
-    if path.is_dir():
-        files, notes = files_of(path, train, test)
-        if "train" not in files:
-            raise InputError(f"{path} has no train file: its splits are {', '.join(files)}")
-        return {split: read_part(of, reading) for split, of in files.items()}, path.resolve().name, notes
-    if train or test:
-        raise InputError(f"{path} is one file: leave out --dataset-train-split and --dataset-test-split")
-    return {"train": read_part([path], reading)}, stem(path), []
-
-
-def _found(source: str | Path) -> Path:
-    path = Path(source)
-    shown = shortened(visible(source), 120)
-    try:
-        if path.exists():
-            return path
-    except (OSError, ValueError) as error:
-        raise InputError(f"{shown} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
-    if str(source) in zoo.task_names():
-        return zoo.task_path(str(source))
-    if path.suffix or path.parent != Path("."):
-        raise InputError(f"no such task file: {shown}")
-    names = ", ".join(zoo.task_names())
-    raise InputError(f"no task {shown!r}: give a file ({', '.join(SUFFIXES)}), a folder of them, or one of {names}")
+    return draft.task(found.name)
 
 
 def _notes_of(parts: dict[str, Part]) -> list[str]:

@@ -1,0 +1,76 @@
+"""Why a data set of the hub was not read, in one sentence made of what the datasets library says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lensllm.text import listed, shortened, visible
+
+if TYPE_CHECKING:
+    from lensllm.tasks.hub import HubId
+
+SUBSETS = re.compile(r"(?:configs|Available|cache): \[?(.*?)(?:\]| Please|$)")
+"""Where the library names the subsets that there are."""
+LOG_IN = "log in with `hf auth login`"
+
+
+def several(name: str, subsets: Sequence[str]) -> str:
+    """What to say where there are several subsets and none is named."""
+    return f"{name} has several subsets, name one as {name}:SUBSET: {listed(subsets, 10)}"
+
+
+def why(wanted: HubId, error: Exception) -> str:
+    """Why the data set was not read.
+
+    Args:
+        wanted: what the user wrote.
+        error: of the datasets library.
+    """
+    name, text, status = wanted.name, " ".join(str(error).split()), _status(error)
+    if "Config name is missing" in text or "There are multiple" in text:
+        return several(name, _subsets(text))
+    if text.startswith("BuilderConfig "):
+        return f"{name} has no subset {wanted.subset!r}: its subsets are {listed(_subsets(text), 10)}"
+    if "Couldn't find cache for" in text:
+        return (
+            f"{name} cannot be had from the hub, and the local cache has no subset {wanted.subset!r} of it: "
+            f"its subsets there are {listed(_subsets(text), 10)}"
+        )
+    if "is a gated dataset" in text:
+        return f"{name} is gated: ask for access at https://huggingface.co/datasets/{name}, and {LOG_IN}"
+    if text.startswith("Revision "):
+        return f"{name} has no revision {wanted.revision!r} on the hub"
+    if "doesn't exist on the Hub" in text:
+        return (
+            f"{name} is no file here and no data set of the hub that is open to you: mend the name, or {LOG_IN} "
+            "if it is private"
+        )
+    if status in (401, 403):
+        return f"the hub does not let you read {name} (HTTP {status}): {LOG_IN} as one who may"
+    if isinstance(error, ConnectionError) or "LocalEntryNotFoundError" in text:
+        reached = "cannot be reached" if status is None else f"does not give it (HTTP {status})"
+        return (
+            f"{name} is no file here, and as a data set it is not in the local cache and the hub {reached}: "
+            "mend the path, or try again online"
+        )
+    if "scripts are no longer supported" in text:
+        return f"{name} is made by Python code, which is not run: give one that holds data files"
+    what = " ".join(str(error.__cause__ or error).split())
+    return f"the data set {wanted.source} cannot be read: {shortened(visible(what), 200)}"
+
+
+def _subsets(text: str) -> list[str]:
+    named = SUBSETS.search(text)
+    return [subset.strip(" '\"") for subset in named[1].split(",")] if named else []
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error, which the library wraps in others."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if response is not None:
+            return int(response.status_code)
+        error = error.__cause__ or error.__context__
+    return None
