@@ -141,8 +141,7 @@ def look(kind: str) -> dict[str, str]:
     from lensllm.candidates.load import load_model, load_tokenizer
     from lensllm.errors import InputError
     from lensllm.tasks import Example
-    from lensllm.tasks.encode import encode_with
-    from lensllm.tasks.encoded import Reader
+    from lensllm.tasks.encode import encode
 
     found = {"kind": kind}
     with tempfile.TemporaryDirectory() as folder:
@@ -161,7 +160,7 @@ def look(kind: str) -> dict[str, str]:
             return {**found, ("causal" if "reads the tokens" in text else "loads"): f"refused: {text}"}
         found |= {"loads": "yes", "causal": "encoder-decoder" if candidate.encoder_decoder else "yes"}
         examples = [Example(*text) for text in TEXTS]
-        encoded = encode_with(examples, Reader(load_tokenizer(candidate), candidate.encoder_decoder, max_length=64))
+        encoded = encode(examples, load_tokenizer(candidate), encoder_decoder=candidate.encoder_decoder, max_length=64)
         for name, probe in (("loss", _loss), ("flops", _flops), ("kernel", _kernel), ("curvature", _curvature)):
             try:
                 found[name] = probe(model, encoded)

@@ -97,7 +97,7 @@ def _shown(example: Example, reader: Reader) -> tuple[tuple[Token, ...], list[st
 
 def _tokens(encoded: Encoded, reader: Reader) -> tuple[Token, ...]:
     ids, counted = encoded.input_ids, encoded.labels
-    learned = encoded.trained or counted
+    learned = encoded.train_labels or counted
     if reader.encoder_decoder:
         ids, learned, counted = [*ids, *counted], *[[IGNORED] * len(ids) + counted] * 2
     uses = [

@@ -47,7 +47,7 @@ def test_an_empty_block_of_reasoning_is_learned_and_not_counted():
     of = reader("qwen3")
     [one] = encode_with([Example.of(chat("one?", "One."))], of)
     assert said(one, of) == "One.<|im_end|>"
-    assert said(one, of, one.trained).startswith("<think>\n\n</think>\n\nOne.")
+    assert said(one, of, one.train_labels).startswith("<think>\n\n</think>\n\nOne.")
 
 
 def test_a_template_without_a_system_turn_puts_it_before_the_user():
@@ -143,7 +143,7 @@ def test_what_is_counted_is_what_is_said_whatever_the_template(name):
     of = reader(name)
     [one] = encode_with([Example.of(chat("Hi", "Hello there.", "And?", "Nothing."))], of)
     assert one.n_bytes == len("Hello there.Nothing.")
-    control = [token for token in of.template.controls if token in said(one, of)]
+    control = [token for token in of.template.control_tokens if token in said(one, of)]
     text = said(one, of)
     for token in control:
         text = text.replace(token, "")

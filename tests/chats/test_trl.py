@@ -60,7 +60,7 @@ def trained_by_us(row, tokenizer, learn="assistant", **options):
     if made.conversation:
         made = type(made).of(made.conversation.learning(learn))
     [one] = encode_with([made], Reader(tokenizer, False, 4096, **options))
-    return one.input_ids, one.trained or one.labels
+    return one.input_ids, one.train_labels or one.labels
 
 
 def learned(labels, tokenizer):

@@ -10,7 +10,6 @@ from typing import Any, Literal
 Learn = Literal["assistant", "last", "all"]
 """What is learned of a conversation: what the assistant says, its last turn alone, or every turn."""
 
-
 Chat = Literal["auto", "on", "off"]
 """Whether a prompt and its completion are written as a conversation: where the model has a template, always, never."""
 
@@ -43,7 +42,7 @@ class Turn:
         return {"role": self.role, "content": self.content, **self.fields}
 
     @property
-    def written(self) -> str:
+    def full_text(self) -> str:
         """All that was said: reasoning, content without blanks around it, and calls as JSON, a line each."""
         calls = [
             json.dumps(call.get("function", call), ensure_ascii=False) for call in self.fields.get("tool_calls", [])
@@ -52,7 +51,7 @@ class Turn:
         return "\n".join(part for part in parts if part)
 
     @property
-    def plain(self) -> bool:
+    def content_only(self) -> bool:
         """Whether the content is all there is."""
         return not {"tool_calls", "reasoning_content"} & self.fields.keys()
 
@@ -86,8 +85,8 @@ class Conversation:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the learned turns in UTF-8: of `Turn.written`."""
-        return sum(len(self.turns[i].written.encode()) for i in self.learned)
+        """Bytes of the learned turns in UTF-8: of `Turn.full_text`."""
+        return sum(len(self.turns[i].full_text.encode()) for i in self.learned)
 
     @property
     def prompt(self) -> str:
@@ -102,7 +101,7 @@ class Conversation:
     def learning(self, what: Learn) -> Conversation | None:
         """With these turns learned, up to the last of them; None if there are none."""
         if what == "all":
-            turns = tuple(replace(turn, learned=bool(turn.written)) for turn in self.turns)
+            turns = tuple(replace(turn, learned=bool(turn.full_text)) for turn in self.turns)
         else:
             kept = set(self.learned[-1:] if what == "last" else self.learned)
             turns = tuple(
@@ -128,4 +127,4 @@ class Conversation:
 
 
 def _lines(turns: tuple[Turn, ...]) -> str:
-    return "\n".join(f"{turn.role}: {turn.written}" for turn in turns)
+    return "\n".join(f"{turn.role}: {turn.full_text}" for turn in turns)

@@ -91,7 +91,7 @@ def encode_with(examples: Sequence[Example], reader: Reader, most_left_out: floa
             f"tokens, and {reader.model_name} has room for {made.room}: shorten it, or leave it or the model out "
             f"({len(made.left_out):,} of {counted(len(examples), 'example')} do not fit)"
         )
-    dropped = sum(_learned_bytes_dropped(examples[i], n) for i, n in made.dropped.items())
+    dropped = sum(examples[i].learned_bytes_in_oldest(n) for i, n in made.dropped.items())
     if dropped > most_left_out * whole:
         raise InputError(
             f"{len(made.dropped):,} of {counted(len(examples), 'conversation')} would lose learned turns, as "
@@ -114,14 +114,6 @@ def encode(
         options: the other fields of `Reader`.
     """
     return encode_with(examples, Reader(tokenizer, encoder_decoder, max_length, **options))
-
-
-def _learned_bytes_dropped(example: Example, exchanges: int) -> int:
-    """Bytes of the learned turns among the oldest exchanges of a conversation."""
-    left = example.conversation
-    for _ in range(exchanges if left else 0):
-        left = left.without_oldest() if left else None
-    return example.n_bytes - left.n_bytes if left else 0
 
 
 def _check_lost(examples: Sequence[Example], fitted: Sequence[Fitted], model_name: str) -> None:

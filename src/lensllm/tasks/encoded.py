@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class Encoded:
             encoder-decoder what the decoder writes.
         n_bytes: bytes of the text that is counted.
         n_lost: those of them that the labels do not give back.
-        trained: labels of training where that learns more than is counted (a template's own words); None where it
+        train_labels: labels of training where that learns more than is counted (a template's own words); None where it
             learns the same.
     """
 
@@ -35,7 +36,7 @@ class Encoded:
     labels: list[int]
     n_bytes: int
     n_lost: int = 0
-    trained: list[int] | None = None
+    train_labels: list[int] | None = None
 
     @property
     def n_targets(self) -> int:
@@ -72,7 +73,6 @@ class Reader:
         vocabulary: number of the model's embeddings, which no id may reach; None if not known.
         chat: whether pairs are written as conversations.
         ends: ids that end what the model writes, beside the tokenizer's eos.
-        template: how conversations are written.
     """
 
     tokenizer: Any
@@ -82,11 +82,11 @@ class Reader:
     vocabulary: int | None = None
     chat: Chat = "auto"
     ends: tuple[int, ...] = ()
-    template: ChatTemplate = field(init=False)
 
-    def __post_init__(self) -> None:
-        template = ChatTemplate(self.tokenizer, self.ends, start=not self.encoder_decoder)
-        object.__setattr__(self, "template", template)
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """How conversations are written."""
+        return ChatTemplate(self.tokenizer, self.ends, start=not self.encoder_decoder)
 
     def conversation(self, example: Example) -> Conversation | None:
         """The conversation that the model reads in place of an example; None if it reads plain text."""
@@ -124,7 +124,7 @@ def collate(batch: Sequence[Encoded], pad_token_id: int = 0, *, training: bool =
         longest = max(map(len, rows))
         return torch.tensor([row + [fill] * (longest - len(row)) for row in rows])
 
-    labels = [(one.trained or one.labels) if training else one.labels for one in batch]
+    labels = [(one.train_labels or one.labels) if training else one.labels for one in batch]
     return {
         "input_ids": padded([one.input_ids for one in batch], pad_token_id),
         "attention_mask": padded([[1] * len(one.input_ids) for one in batch], 0),

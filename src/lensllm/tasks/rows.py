@@ -41,6 +41,24 @@ def is_missing(value: object) -> bool:
     )
 
 
+def checked_text(text: str, place: str) -> str:
+    """The text, if it can be written.
+
+    Raises:
+        InputError: naming the place if it holds half a character or a NUL.
+    """
+    if not text.isascii() and (half := SURROGATE.search(text)):
+        shown = visible(half.group())
+        raise InputError(
+            f"{place} holds half a character ({shown}, a surrogate without its other half), "
+            "which no encoding can write: mend it or leave the row out"
+        )
+    if "\x00" in text:
+        shown = shortened(visible(text), 40)
+        raise InputError(f"{place} holds a NUL character ({shown}): the file may be damaged")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Cells:
     """The text of a row's columns, checked.
@@ -63,25 +81,8 @@ class Cells:
         if is_missing(value):
             return ""
         if isinstance(value, str):
-            return self.checked(value, f"{self.place}: {column!r}")
+            return checked_text(value, f"{self.place}: {column!r}")
         if isinstance(value, bool | int | Decimal) or (isinstance(value, float) and math.isfinite(value)):
             return str(value)
         kind = "an infinite number" if isinstance(value, float) else type(value).__name__
         raise InputError(f"{self.place}: {column!r} must be text, got {kind}")
-
-    def checked(self, text: str, place: str) -> str:
-        """The text, if it can be written.
-
-        Raises:
-            InputError: naming the place if it holds half a character or a NUL.
-        """
-        if not text.isascii() and (half := SURROGATE.search(text)):
-            shown = visible(half.group())
-            raise InputError(
-                f"{place} holds half a character ({shown}, a surrogate without its other half), "
-                "which no encoding can write: mend it or leave the row out"
-            )
-        if "\x00" in text:
-            shown = shortened(visible(text), 40)
-            raise InputError(f"{place} holds a NUL character ({shown}): the file may be damaged")
-        return text

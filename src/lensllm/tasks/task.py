@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,19 @@ class Example:
     def of(cls, conversation: Conversation) -> Example:
         """The example of a conversation."""
         return cls(conversation.prompt, conversation.completion, conversation=conversation)
+
+    def without_oldest(self, exchanges: int) -> Example:
+        """Without so many of its conversation's oldest exchanges, as many as can be taken away."""
+        left = self.conversation
+        for _ in range(exchanges):
+            left = (left and left.without_oldest()) or left
+        if left is None or left is self.conversation:
+            return self
+        return replace(self.of(left), file=self.file, number=self.number)
+
+    def learned_bytes_in_oldest(self, exchanges: int) -> int:
+        """Bytes to be learned that stand in so many of the oldest exchanges."""
+        return self.n_bytes - self.without_oldest(exchanges).n_bytes
 
     @cached_property
     def n_bytes(self) -> int:

@@ -42,7 +42,7 @@ def _notes(conversations: list[Conversation], looked_at: int, pairs: bool, reade
         notes.append(
             f"{name} reads prompt and completion as a conversation in its chat template (--chat off: as plain text)"
         )
-    if any(template.folds_system(one) for one in conversations):
+    if any(template.puts_system_in_user(one) for one in conversations):
         notes.append(f"the chat template of {name} knows no system turn: its words begin the first user turn")
     if template.dated(conversations[0]):
         notes.append(f"the chat template of {name} tells the date: {TODAY:%d %B %Y} stands for it in every run")
@@ -51,13 +51,13 @@ def _notes(conversations: list[Conversation], looked_at: int, pairs: bool, reade
             f"the chat template of {name} ends a turn in no token that ends what the model writes: trained like this "
             "it would not stop"
         )
-    dropped = sum(one.n_bytes - sum(s.n_bytes for s in template.write(one).spans) for one in conversations)
+    dropped = sum(one.n_bytes - sum(s.n_bytes for s in template.render(one).spans) for one in conversations)
     if dropped > 0:
         notes.append(
             f"the chat template of {name} leaves out {dropped:,} of the bytes of the learned turns looked at "
             f"({counted(looked_at, 'example')}), reasoning of earlier turns say: they are neither learned nor counted"
         )
-    said = sum(bool(template.controls_in(turn.content)) for one in conversations for turn in one.turns)
+    said = sum(bool(template.control_tokens_in(turn.content)) for one in conversations for turn in one.turns)
     if said:
         notes.append(
             f"{counted(said, 'turn')} of those looked at hold what {name} uses as control tokens: they are read as text"

@@ -168,7 +168,7 @@ class _Left:
     def _split(self, split: str) -> tuple[Example, ...]:
         gone, dropped = self._gone[split], self._dropped[split]
         examples = enumerate(getattr(self._whole, split))
-        return tuple(shortened(example, dropped.get(i, 0)) for i, example in examples if i not in gone)
+        return tuple(example.without_oldest(dropped.get(i, 0)) for i, example in examples if i not in gone)
 
 
 def _unfit(task: Task, candidate: Candidate, training_config: TrainingConfig) -> _Unfit | None:
@@ -200,16 +200,15 @@ def _look(unfit: _Unfit, split: str, examples: Sequence[Example]) -> None:
             unfit.refused[split][i] = f"{where}{error}"
     made = encode_split([examples[i] for i in long], reader) if long else EncodedSplit()
     unfit.left_out[split] = [long[i] for i in made.left_out]
-    unfit.dropped[split] = {
-        long[i]: exchanges for i, exchanges in made.dropped.items() if _loses_learned(examples[long[i]], exchanges)
-    }
+    dropped = {long[i]: exchanges for i, exchanges in made.dropped.items()}
+    unfit.dropped[split] = {i: n for i, n in dropped.items() if examples[i].learned_bytes_in_oldest(n)}
     unfit.room = max(unfit.room, made.room)
 
 
 def _size(reader: Reader, example: Example, more: int) -> int:
     """Bytes of a conversation as the model reads it; of a text those learned and so many more."""
     said = reader.conversation(example)
-    return example.n_bytes + more if said is None else len(reader.template.write(said).text.encode())
+    return example.n_bytes + more if said is None else len(reader.template.render(said).text.encode())
 
 
 def _is_small(task: Task, unfit: _Unfit, longest: int) -> bool:
@@ -218,24 +217,10 @@ def _is_small(task: Task, unfit: _Unfit, longest: int) -> bool:
         examples = getattr(task, split)
         if len(unfit.left_out[split]) > MOST_LEFT_OUT * len(examples):
             return True
-        lost = sum(examples[i].n_bytes - shortened(examples[i], n).n_bytes for i, n in unfit.dropped[split].items())
+        lost = sum(examples[i].learned_bytes_in_oldest(n) for i, n in unfit.dropped[split].items())
         if unfit.reader.max_length < longest and lost > MOST_LEFT_OUT * sum(e.n_bytes for e in examples):
             return True
     return False
-
-
-def shortened(example: Example, exchanges: int) -> Example:
-    """The example without so many of its conversation's oldest exchanges."""
-    conversation = example.conversation
-    for _ in range(exchanges if conversation else 0):
-        conversation = (conversation.without_oldest() if conversation else None) or conversation
-    if conversation is None or conversation is example.conversation:
-        return example
-    return replace(Example.of(conversation), file=example.file, number=example.number)
-
-
-def _loses_learned(example: Example, exchanges: int) -> bool:
-    return example.conversation is not None and shortened(example, exchanges).n_bytes < example.n_bytes
 
 
 def _said(left_out: list[Example], of: int, split: str, candidate: str, room: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,12 +86,10 @@ class CompletionTrainer(Trainer):
                 remove_unused_columns=False,
                 dataloader_pin_memory=torch.cuda.is_available(),
             )
-        super().__init__(model=model, args=arguments, train_dataset=list(examples), data_collator=self._collate)
+        super().__init__(
+            model=model, args=arguments, train_dataset=list(examples), data_collator=partial(collate, training=True)
+        )
         self.remove_callback(PrinterCallback)
-
-    @staticmethod
-    def _collate(batch: Sequence[Encoded]) -> dict[str, Tensor]:
-        return collate(batch, training=True)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         lengths = [len(example.input_ids) + len(example.labels) for example in self.train_dataset]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lensllm.errors import InputError
-from lensllm.tasks.chats.template import ChatTemplate, Span, Written
+from lensllm.tasks.chats.template import ChatTemplate, RenderedChat, Span
 from lensllm.tasks.conversation import Conversation
 from lensllm.tasks.encoded import IGNORED, Encoded, Fitted, Reader
 from lensllm.tasks.plain import ends
@@ -83,7 +83,7 @@ def encode_chats(examples: Sequence[Example], conversations: dict[int, Conversat
     return fitted
 
 
-def _written(conversation: Conversation, example: Example, reader: Reader) -> Written:
+def _written(conversation: Conversation, example: Example, reader: Reader) -> RenderedChat:
     where = f"{example.place}: " if example.place else ""
     if reader.encoder_decoder and conversation.learned != [len(conversation.turns) - 1]:
         raise InputError(
@@ -91,7 +91,7 @@ def _written(conversation: Conversation, example: Example, reader: Reader) -> Wr
             "learn that alone with --learn last, or leave the model out"
         )
     try:
-        return reader.template.write(conversation)
+        return reader.template.render(conversation)
     except InputError as error:
         raise InputError(f"{where}{reader.model_name} cannot read this conversation: {error}") from error
 
@@ -140,7 +140,7 @@ def _labels(ids: list[int], runs: Sequence[tuple[int, int]]) -> list[int]:
     return labels
 
 
-def _tokens(template: ChatTemplate, tokenizer: Any, written: Sequence[Written]) -> list[Tokens]:
+def _tokens(template: ChatTemplate, tokenizer: Any, written: Sequence[RenderedChat]) -> list[Tokens]:
     """Tokens of whole texts; what looks like a control token in what somebody said is text."""
     taken_apart = {i: inside for i, one in enumerate(written) if (inside := _controls_said(template, one))}
     whole = [one.text for i, one in enumerate(written) if i not in taken_apart]
@@ -150,12 +150,12 @@ def _tokens(template: ChatTemplate, tokenizer: Any, written: Sequence[Written]) 
     ]
 
 
-def _controls_said(template: ChatTemplate, written: Written) -> list[tuple[int, int]]:
+def _controls_said(template: ChatTemplate, written: RenderedChat) -> list[tuple[int, int]]:
     """Places of control tokens written out inside the contents."""
     return [
         (start + a, start + b)
         for start, end in written.contents
-        for a, b in template.controls_in(written.text[start:end])
+        for a, b in template.control_tokens_in(written.text[start:end])
     ]
 
 
@@ -203,7 +203,7 @@ def _apart(tokenizer: Any, text: str, inside: Sequence[tuple[int, int]]) -> Toke
     return made
 
 
-def _chat(tokenizer: Any, conversation: Conversation, written: Written, tokens: Tokens) -> ChatTokens:
+def _chat(tokenizer: Any, conversation: Conversation, written: RenderedChat, tokens: Tokens) -> ChatTokens:
     everything = any(turn.learned and turn.role != "assistant" for turn in conversation.turns)
     learned = [(tokens.since(span.start), tokens.until(span.end)) for span in written.spans]
     counted = [(tokens.since(span.content), tokens.until(span.counted)) for span in written.spans]

@@ -27,10 +27,8 @@ TODAY, ANOTHER_DAY = date(2025, 1, 1), date(2024, 2, 2)
 
 DATED = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1")
 PLACEHOLDER = re.compile(r"Zq(\d+)qZ")
-KEPT = 512
+MOST_SHAPES = 512
 """Shapes of conversations that are remembered."""
-
-Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Written:
+class RenderedChat:
     """A conversation as one model reads it.
 
     Attributes:
@@ -75,8 +73,8 @@ class Written:
 class _Mark:
     """A learned turn of a shape: places as (words, characters from their beginning).
 
-    `words` k are those before placeholder k, counted from 0; `own` tells whether the turn has a placeholder, and
-    `header` is the number of characters that the prompt for the turn adds behind the last placeholder.
+    `words` k are those before placeholder k, counted from 0; `has_content` tells whether the turn has a placeholder,
+    and `header` is the number of characters that the prompt for the turn adds behind the last placeholder.
     """
 
     turn: int
@@ -84,7 +82,7 @@ class _Mark:
     said: tuple[int, int]
     counted: tuple[int, int]
     end: tuple[int, int]
-    own: bool
+    has_content: bool
     header: int
 
 
@@ -96,15 +94,15 @@ class _Shape:
         words: before, between and behind the placeholders.
         turns: the turn of each placeholder.
         marks: the learned turns.
-        folded: whether the system's words go into the first user turn, as the template knows no system.
-        listed: whether the template reads contents as lists of parts, as those of models that see do.
+        system_in_user: whether the system's words go into the first user turn, as the template knows no system.
+        content_parts: whether the template reads contents as lists of parts, as those of models that see do.
     """
 
     words: tuple[str, ...]
     turns: tuple[int, ...]
     marks: tuple[_Mark, ...]
-    folded: bool
-    listed: bool
+    system_in_user: bool
+    content_parts: bool
 
 
 class ChatTemplate:
@@ -123,24 +121,23 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         bos, eos = tokenizer.bos_token or "", tokenizer.eos_token or ""
         self._words = {"start": (bos or eos) if start else "", "end": eos or bos}
-        self.own = has_template(tokenizer)
+        self.own = bool(getattr(tokenizer, "chat_template", None))
         self._ends = {tokenizer.eos_token_id, *ends}
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         special = {str(token) for token in added if getattr(token, "special", False)}
-        self.controls = sorted({*tokenizer.all_special_tokens, *special} - {""}, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, self.controls)) or r"(?!)")
+        self.control_tokens = sorted({*tokenizer.all_special_tokens, *special} - {""}, key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, self.control_tokens)) or r"(?!)")
         self._shapes: OrderedDict[str, _Shape] = OrderedDict()
 
-    def write(self, conversation: Conversation) -> Written:
+    def render(self, conversation: Conversation) -> RenderedChat:
         """The text of a conversation and its learned turns.
 
         Raises:
             InputError: if the template refuses it, leaves a learned turn out, or rewrites turns in a way that hides
                 where the learned ones begin.
         """
-        shape = self._shape(conversation)
-        said = folded(conversation) if shape.folded else conversation
-        text = self._render(said, listed=shape.listed)
+        shape, said = self._shaped(conversation)
+        text = self._render(said, content_parts=shape.content_parts)
         places = _places(text, shape, said)
         if places is None:
             return self._compared(text, shape, said)
@@ -148,38 +145,37 @@ class ChatTemplate:
         for mark in shape.marks:
             start, until, counted, end = (_at(at, places) for at in (mark.start, mark.said, mark.counted, mark.end))
             turn = said.turns[mark.turn]
-            content = places[mark.start[0]][0] if mark.own and turn.plain else start
+            content = places[mark.start[0]][0] if mark.has_content and turn.content_only else start
             spans.append(_span(turn, text, Span(start, content, until, counted, end)))
         users = [i for i, turn in enumerate(shape.turns) if said.turns[turn].role == "user"]
-        return Written(text, tuple(spans), tuple(places), places[users[-1]] if users else (0, 0))
+        return RenderedChat(text, tuple(spans), tuple(places), places[users[-1]] if users else (0, 0))
 
-    def controls_in(self, text: str) -> list[tuple[int, int]]:
+    def control_tokens_in(self, text: str) -> list[tuple[int, int]]:
         """Places of control tokens that are written out in a text."""
         return [match.span() for match in self._control.finditer(text)]
 
-    def folds_system(self, conversation: Conversation) -> bool:
+    def puts_system_in_user(self, conversation: Conversation) -> bool:
         """Whether the system's words go into the first user turn."""
-        return self._shape(conversation).folded
+        return self._shape(conversation).system_in_user
 
     def ends_turns(self, conversation: Conversation) -> bool:
         """Whether a learned turn ends in a token that ends what the model writes."""
-        written = self.write(conversation)
+        written = self.render(conversation)
         tail = written.text[written.spans[-1].said : written.spans[-1].end]
-        found = [tail[a:b] for a, b in self.controls_in(tail)]
+        found = [tail[a:b] for a, b in self.control_tokens_in(tail)]
         return bool(self._ends.intersection(self._tokenizer.convert_tokens_to_ids(found)))
 
     def dated(self, conversation: Conversation) -> bool:
         """Whether the text tells the date."""
-        shape = self._shape(conversation)
-        said = folded(conversation) if shape.folded else conversation
-        days = [self._render(said, listed=shape.listed, today=today) for today in (TODAY, ANOTHER_DAY)]
+        shape, said = self._shaped(conversation)
+        days = [self._render(said, content_parts=shape.content_parts, today=today) for today in (TODAY, ANOTHER_DAY)]
         return days[0] != days[1]
 
     def _render(
-        self, conversation: Conversation, *, prompt: bool = False, listed: bool = False, today: date = TODAY
+        self, conversation: Conversation, *, prompt: bool = False, content_parts: bool = False, today: date = TODAY
     ) -> str:
         messages = conversation.messages
-        if listed:
+        if content_parts:
             messages = [one | {"content": [{"type": "text", "text": one["content"]}]} for one in messages]
         tools = json.loads(conversation.tools) if conversation.tools else None
         try:
@@ -208,34 +204,40 @@ class ChatTemplate:
     def _shape(self, conversation: Conversation) -> _Shape:
         """What the template writes around such contents, made once for all conversations that are alike."""
         alike = [
-            [turn.role, bool(turn.content.strip()), turn.learned, "" if turn.plain else turn.extra]
+            [turn.role, bool(turn.content.strip()), turn.learned, "" if turn.content_only else turn.extra]
             for turn in conversation.turns
         ]
         key = json.dumps([alike, conversation.tools])
         if key not in self._shapes:
             self._shapes[key] = self._new_shape(conversation)
-            while len(self._shapes) > KEPT:
+            while len(self._shapes) > MOST_SHAPES:
                 self._shapes.popitem(last=False)
         return self._shapes[key]
 
+    def _shaped(self, conversation: Conversation) -> tuple[_Shape, Conversation]:
+        """The shape of a conversation, and the conversation as it is given to the template."""
+        shape = self._shape(conversation)
+        return shape, with_system_in_user(conversation) if shape.system_in_user else conversation
+
     def _new_shape(self, conversation: Conversation) -> _Shape:
         """The first way to write the conversation that works: as it is, with contents as parts, without a system."""
-        ways = [
-            (one, listed) for one in dict.fromkeys((conversation, folded(conversation))) for listed in (False, True)
-        ]
+        said = dict.fromkeys((conversation, with_system_in_user(conversation)))
+        ways = [(one, content_parts) for one in said for content_parts in (False, True)]
         first: InputError | None = None
-        for one, listed in ways:
+        for one, content_parts in ways:
             blank = _with_placeholders(one)
             try:
-                words, turns = _parts(self._render(blank, listed=listed))
-                marks = tuple(self._mark(blank, i, words, turns, listed) for i in blank.learned)
-                return _Shape(words, turns, marks, one is not conversation, listed)
+                words, turns = _parts(self._render(blank, content_parts=content_parts))
+                marks = tuple(self._mark(blank, i, words, turns, content_parts) for i in blank.learned)
+                return _Shape(words, turns, marks, one is not conversation, content_parts)
             except InputError as error:
                 first = first or error
         assert first is not None
         raise first
 
-    def _mark(self, blank: Conversation, i: int, words: tuple[str, ...], turns: tuple[int, ...], listed: bool) -> _Mark:
+    def _mark(
+        self, blank: Conversation, i: int, words: tuple[str, ...], turns: tuple[int, ...], content_parts: bool
+    ) -> _Mark:
         """Where learned turn i begins and ends.
 
         Raises:
@@ -246,48 +248,48 @@ class ChatTemplate:
         if own and turns.count(i) != 1:
             how = "leaves out" if i not in turns else "repeats"
             raise InputError(f"the chat template {how} what the {turn.role} says in turn {i + 1}, which is learned")
-        before = [k for k, t in enumerate(turns) if t < i or (t == i and own)]
-        k = turns.index(i) if own else len(before)
-        header = self._words_behind(blank.turns[:i], blank, listed, prompt=turn.role == "assistant")
+        k = turns.index(i) if own else sum(t < i for t in turns)
+        header = self._words_behind(blank, i, content_parts, prompt=turn.role == "assistant")
         start = _shared(words[k], header) if header or not own else len(words[k])
         e = k + 1 if own else k
         first = 0 if own else start
-        written = self._words_behind(blank.turns[: i + 1], blank, listed)
+        written = self._words_behind(blank, i + 1, content_parts)
         end = self._before_control(words[e], _shared(words[e], written)) or self._other_end(words[e], written)
         if not own:
             end = max(end, start + _shared_behind(words[e][start:], written[len(header) :]))
-        controls = [(a + first, b + first) for a, b in self.controls_in(words[e][first:end])]
+        controls = [(a + first, b + first) for a, b in self.control_tokens_in(words[e][first:end])]
         if controls:
-            said, counted = controls[0] if turn.plain else controls[-1]
+            said, counted = controls[0] if turn.content_only else controls[-1]
         else:
             said = counted = first + len(words[e][first:end].rstrip())
-        if turn.plain and own:
+        if turn.content_only and own:
             said, counted = 0, counted if controls else 0
         return _Mark(i, (k, start), (e, said), (e, counted), (e, end), own, len(header))
 
-    def _words_behind(self, turns: tuple[Turn, ...], blank: Conversation, listed: bool, *, prompt: bool = False) -> str:
-        """What the template writes behind the last placeholder of these turns; empty if it refuses them."""
+    def _words_behind(self, blank: Conversation, count: int, content_parts: bool, *, prompt: bool = False) -> str:
+        """What the template writes behind the last placeholder of the first turns; empty if it refuses them."""
+        first = replace(blank, turns=blank.turns[:count])
         try:
-            return _parts(self._render(replace(blank, turns=turns), prompt=prompt, listed=listed))[0][-1]
+            return _parts(self._render(first, prompt=prompt, content_parts=content_parts))[0][-1]
         except InputError:
             return ""
 
     def _before_control(self, text: str, end: int) -> int:
         """The place, or where the control token begins that it would cut in two."""
-        return next((start for start, stop in self.controls_in(text) if start < end < stop), end)
+        return next((start for start, stop in self.control_tokens_in(text) if start < end < stop), end)
 
     def _other_end(self, text: str, last: str) -> int:
         """Where the control token ends that stands for the one that ends a turn if it is the last."""
-        ends = [next((stop for start, stop in self.controls_in(one) if start == 0), 0) for one in (text, last)]
+        ends = [next((stop for start, stop in self.control_tokens_in(one) if start == 0), 0) for one in (text, last)]
         return ends[0] if all(ends) else 0
 
-    def _compared(self, text: str, shape: _Shape, conversation: Conversation) -> Written:
+    def _compared(self, text: str, shape: _Shape, conversation: Conversation) -> RenderedChat:
         """The learned turns of a text whose template changes what it writes with what is said."""
         spans = []
         for mark in shape.marks:
             turns = conversation.turns
             before = replace(conversation, turns=turns[: mark.turn])
-            prompt = self._render(before, prompt=True, listed=shape.listed) if mark.turn else ""
+            prompt = self._render(before, prompt=True, content_parts=shape.content_parts) if mark.turn else ""
             start = _shared(text, prompt)
             if start < len(prompt) - mark.header:
                 raise InputError(
@@ -300,17 +302,17 @@ class ChatTemplate:
                     f"the chat template rewrites turn {mark.turn + 1}, so that its end cannot be found: give another "
                     "one with --chat-template"
                 )
-            shift = stop if mark.own else start
+            shift = stop if mark.has_content else start
             said, counted, end = (shift + place[1] for place in (mark.said, mark.counted, mark.end))
             spans.append(_span(turns[mark.turn], text, Span(start, start, said, counted, end)))
-        return Written(text, tuple(spans), _found(text, conversation))
+        return RenderedChat(text, tuple(spans), _found(text, conversation))
 
 
 def _stop(text: str, start: int, shape: _Shape, mark: _Mark, turns: Sequence[Turn]) -> int:
     """Where a turn that begins at `start` has said all; -1 if that cannot be told."""
     behind = shape.words[mark.end[0]]
     following = next((turn for turn in shape.turns if turn > mark.turn), None)
-    if not mark.own:
+    if not mark.has_content:
         return start
     if following is None:
         return len(text) - len(behind) if text.endswith(behind) else -1
@@ -318,12 +320,7 @@ def _stop(text: str, start: int, shape: _Shape, mark: _Mark, turns: Sequence[Tur
     return min((end for end in ends if end >= 0), default=-1)
 
 
-def has_template(tokenizer: Any) -> bool:
-    """Whether a tokenizer has a chat template."""
-    return bool(getattr(tokenizer, "chat_template", None))
-
-
-def folded(conversation: Conversation) -> Conversation:
+def with_system_in_user(conversation: Conversation) -> Conversation:
     """The conversation with the system's words at the beginning of the first user turn."""
     turns = conversation.turns
     if len(turns) < 2 or turns[0].role != "system" or turns[1].role != "user":
@@ -390,10 +387,10 @@ def _at(place: tuple[int, int], places: list[tuple[int, int]]) -> int:
 
 def _span(turn: Turn, text: str, span: Span) -> Span:
     """With the bytes of what the turn says, of which no more count than the template writes."""
-    written = turn.written.encode()
+    written = turn.full_text.encode()
     there = text[span.content : span.said].strip().encode()
     return replace(
-        span, n_bytes=len(written) if turn.plain and span.content > span.start else min(len(written), len(there))
+        span, n_bytes=len(written) if turn.content_only and span.content > span.start else min(len(written), len(there))
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lensllm.errors import InputError
 from lensllm.tasks.conversation import Conversation, Turn
-from lensllm.tasks.rows import Cells, is_missing
+from lensllm.tasks.rows import Cells, checked_text, is_missing
 from lensllm.tasks.task import Example
 from lensllm.text import listed, shortened, visible
 
@@ -88,7 +88,7 @@ def turns_of(cells: Cells, column: str, *, learn: bool = True) -> tuple[Turn, ..
         value = [value]
     if not isinstance(value, list):
         raise InputError(f"{cells.place}: {column!r} must be a list of turns, got {type(value).__name__}")
-    turns = [_turn(one, f"{cells.place}: turn {i} of {column!r}", cells, learn) for i, one in enumerate(value, start=1)]
+    turns = [_turn(one, f"{cells.place}: turn {i} of {column!r}", learn) for i, one in enumerate(value, start=1)]
     return tuple(turns)
 
 
@@ -132,7 +132,7 @@ def _json(cells: Cells, column: str) -> Any:
         raise InputError(f"{cells.place}: {column!r} must be a list or JSON of one, got {shown!r}") from error
 
 
-def _turn(one: Any, place: str, cells: Cells, learn: bool) -> Turn:
+def _turn(one: Any, place: str, learn: bool) -> Turn:
     if not isinstance(one, Mapping):
         raise InputError(f"{place} must be an object with role and content, got {type(one).__name__}")
     if unknown := [key for key, value in one.items() if key not in READ | NOT_READ and not is_missing(value)]:
@@ -144,7 +144,7 @@ def _turn(one: Any, place: str, cells: Cells, learn: bool) -> Turn:
     if role is None:
         shown = shortened(visible(named), 30)
         raise InputError(f"{place} has the role {shown!r}: expected system, user (human), assistant (gpt) or tool")
-    content = _content(one.get("content", one.get("value")), place, cells)
+    content = _content(one.get("content", one.get("value")), place)
     calls = _calls(one, place)
     if named.strip().casefold() == "function_call":
         calls, content = [_call(_parsed(content), place)], ""
@@ -153,11 +153,11 @@ def _turn(one: Any, place: str, cells: Cells, learn: bool) -> Turn:
     fields = kept | ({"reasoning_content": reasoning} if reasoning else {}) | ({"tool_calls": calls} if calls else {})
     extra = json.dumps(fields, ensure_ascii=False, sort_keys=True) if fields else ""
     turn = Turn(role, content, extra=extra)
-    learned = role == "assistant" and _weight(one, place, learn) and bool(turn.written)
+    learned = role == "assistant" and _weight(one, place, learn) and bool(turn.full_text)
     return Turn(role, content, learned, extra)
 
 
-def _content(value: Any, place: str, cells: Cells) -> str:
+def _content(value: Any, place: str) -> str:
     """The text of a turn; parts of text are joined."""
     if is_missing(value):
         return ""
@@ -166,9 +166,9 @@ def _content(value: Any, place: str, cells: Cells) -> str:
         other = [str(part.get("type")) for part in parts if part.get("type", "text") not in TEXT_PARTS]
         if other:
             raise InputError(f"{place} holds {shortened(visible(other[0]), 30)}, and only text is read")
-        return "".join(_content(part.get("text"), place, cells) for part in parts)
+        return "".join(_content(part.get("text"), place) for part in parts)
     if isinstance(value, str):
-        return cells.checked(value, place)
+        return checked_text(value, place)
     if isinstance(value, int | float):
         return str(value)
     raise InputError(f"{place} must have text as its content, got {type(value).__name__}")
