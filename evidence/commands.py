@@ -55,6 +55,19 @@ def published(json_file: Json = None, docs: Docs = None) -> None:
 
 
 @app.command()
+def against_trl(json_file: Json = None) -> None:
+    """Tokens of conversations beside TRL's, for SmolLM2 as `lensllm zoo fetch` fetched it (1 minute)."""
+    from evidence.chats.against_trl import RESULT, run
+
+    result = run(json_file or RESULT)
+    table = empty_table("form", "equal", "ms a conversation", "TRL's ms")
+    for form in ("messages, all learned", "prompt and completion"):
+        equal, ours, theirs = result[form].values()
+        table.add_row(form, f"{equal} of {result['conversations']}", f"{ours:.2f}", f"{theirs:.2f}")
+    print_table(table)
+
+
+@app.command()
 def own(study: Study = STUDY, report: Report = False, json_file: Json = None, docs: Docs = None) -> None:
     """Every selector on our own fine-tuning curves, those tasks that are complete (8 minutes)."""
     from evidence.accuracy.own import REPORT_RESULT, RESULT, run

@@ -139,7 +139,7 @@ def test_a_signal_that_lands_in_a_finalizer_is_not_lost(number):
 
 def test_what_nobody_foresaw_is_one_sentence_too(monkeypatch, sums_file, capsys, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("lensllm.pipeline.read_task", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr("lensllm.inputs.read_task", lambda *_, **__: 1 // 0)
     with pytest.raises(SystemExit) as end:
         main(["select", str(sums_file), "--models", "x"])
     assert end.value.code == 1

@@ -7,20 +7,23 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lensllm.candidates import Candidate, find_candidate
+from lensllm.candidates import find_candidate
+from lensllm.config import TaskConfig
 from lensllm.errors import InputError, NothingMeasured
 from lensllm.execution import InProcess
+from lensllm.inputs import read_inputs_of_one, settings_of
 from lensllm.search.callbacks import Callback
 from lensllm.search.driver import drive
 from lensllm.search.ladder import Ladder
 from lensllm.store import Store
-from lensllm.tasks import Task, read_task
 from lensllm.theory.bound import DECAY_SIZES, Bound, Decay, Per, fit_decay, save_bounds
 from lensllm.theory.bound_job import BoundOf, BoundTerms
 from lensllm.tuning.quiet import quiet
-from lensllm.tuning.training_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from lensllm.tuning.encoded_task import EncodedTask
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class BoundReport:
 
 def bound(
     model: str,
-    task: str | Path,
+    task: Any,
     *,
     sizes: Sequence[int] = (),
     tuned: str | Path | None = None,
@@ -57,12 +60,13 @@ def bound(
     per: Per = "block",
     output_dir: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
+    **options: object,
 ) -> BoundReport:
     """Bound the test loss of fine-tuned models by their curvature (`lensllm.theory.bound` has the formula).
 
     Args:
         model: the pre-trained model: a folder, zoo name or hub id.
-        task: a shipped task's name, a file of examples or a folder of splits.
+        task: as for `lensllm.select`.
         sizes: numbers of examples to fine-tune on, as `select` does; with `tuned`, how many that was tuned on (all of
             the training examples if not given).
         tuned: a folder of fine-tuned weights; without it, models are fine-tuned here.
@@ -70,6 +74,7 @@ def bound(
         per: what a layer is, a transformer block or a weight matrix.
         output_dir: a selection's folder: its next report shows the bound, and what was computed is kept there.
         callbacks: hear of every run.
+        options: how the task is read, the fields of `TaskConfig`.
 
     Raises:
         InputError: for a model, task or size that cannot be used, or weights that do not belong to the model.
@@ -79,13 +84,17 @@ def bound(
     >>> report.bounds[0].value > report.bounds[0].test_loss
     True
     """
-    candidate, data = find_candidate(model), read_task(task)
+    given, rows = settings_of(TaskConfig, task, options)
+    data, candidate = read_inputs_of_one(given, model, rows)
+    config = given.training_config()
     if tuned is not None:
-        bounds = [_of_weights(str(tuned), candidate, data, sizes, clip, per)]
+        from lensllm.tuning.encoded_task import EncodedTask
+
+        bounds = [_of_weights(str(tuned), EncodedTask(candidate, data, config), sizes, clip, per)]
     elif not sizes:
         raise InputError("give --sizes, the numbers of examples to fine-tune on, or a folder of fine-tuned weights")
     else:
-        jobs = [BoundOf(candidate, data, TrainingConfig(), min(sizes), clip=clip, per=per)]
+        jobs = [BoundOf(candidate, data, config, min(sizes), clip=clip, per=per)]
         bounds = _of_ladder(Ladder(jobs, sizes), output_dir, callbacks)
         if not bounds:
             raise InputError(f"every run of {candidate.name} diverged: there is nothing to bound")
@@ -110,21 +119,18 @@ def _of_ladder(ladder: Ladder, output_dir: str | Path | None, callbacks: Sequenc
     return [record.bound for record in records if isinstance(record, BoundTerms) and record.bound is not None]
 
 
-def _of_weights(
-    tuned: str, candidate: Candidate, task: Task, sizes: Sequence[int], clip: float | None, per: Per
-) -> Bound:
+def _of_weights(tuned: str, encoded: EncodedTask, sizes: Sequence[int], clip: float | None, per: Per) -> Bound:
     from lensllm.candidates.load import load_model
     from lensllm.theory.bound import bound as bound_of
-    from lensllm.tuning.encoded_task import EncodedTask
 
+    available = len(encoded.task.train)
     if len(sizes) > 1:
         raise InputError(f"{tuned} was fine-tuned on one number of examples, got --sizes {' '.join(map(str, sizes))}")
-    examples = sizes[0] if sizes else len(task.train)
-    if not 1 <= examples <= len(task.train):
-        raise InputError(f"size {examples} is outside 1 to {len(task.train)}, the task's training examples")
+    examples = sizes[0] if sizes else available
+    if not 1 <= examples <= available:
+        raise InputError(f"size {examples} is outside 1 to {available}, the task's training examples")
     with quiet():
-        encoded = EncodedTask(candidate, task, TrainingConfig())
-        pretrained = {name: p.detach() for name, p in load_model(candidate).named_parameters()}
+        pretrained = {name: p.detach() for name, p in load_model(encoded.candidate).named_parameters()}
         model = load_model(find_candidate(tuned, tokenizer=False), attn_implementation="eager")
         train, test = encoded.train(examples), encoded.split("test")
-        return bound_of(candidate.name, pretrained, model, train, test, clip=clip, per=per)
+        return bound_of(encoded.candidate.name, pretrained, model, train, test, clip=clip, per=per)

@@ -1,8 +1,9 @@
-"""Everything `select` can be told, in one place: the keys of its YAML file are its flags."""
+"""Everything that commands on a task can be told, in one place: the keys of a YAML file are the flags."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,35 +13,13 @@ from lensllm.text import shortened
 from lensllm.tuning.training_config import TrainingConfig
 
 
-class SelectConfig(BaseModel):
-    """Everything `select` can be told: the keys of its YAML file and its flags."""
+class TaskConfig(BaseModel):
+    """How a task is read, whatever is then measured on it."""
 
     model_config = ConfigDict(extra="forbid")
 
     task: str = Field(
         "", description="A shipped task's name, a file of examples (docs/data.md), a folder of them, or a hub id."
-    )
-    models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
-    output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
-    budget: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Compute to spend, as a part of fine-tuning every candidate fully; by default 0.1.",
-    )
-    budget_flops: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="The same in floating-point operations."
-    )
-    budget_hours: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="The same in hours of computing, summed over workers."
-    )
-    stop_p_best: float = Field(0.95, gt=0, le=1, description="Stop once the choice is the best with this probability.")
-    stop_regret: float = Field(
-        0.001, ge=0, description="Stop once the choice's expected loss above the best's is this part of the loss."
-    )
-    sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a search within a budget.")
-    kernel: bool = Field(
-        False, description="Probe every model's kernel first, paid from the budget, and forecast with it."
     )
     eval_file: str = Field("", description="Test examples; without it a fraction of the file is held out.")
     eval_fraction: float = Field(0.1, gt=0, lt=1, description="Part of the file held out for the test.")
@@ -71,24 +50,11 @@ class SelectConfig(BaseModel):
     deduplicate: bool = Field(
         False, description="Take examples that the test part also holds out of training and validation."
     )
-    workers: int = Field(
-        0, ge=0, le=1024, description="Worker processes of one thread; 0: one a core, or one with a GPU."
-    )
-    num_train_epochs: int = Field(
-        TrainingConfig.num_train_epochs, ge=1, le=1000, description="Passes over each subset."
-    )
-    per_device_train_batch_size: int = Field(
-        TrainingConfig.per_device_train_batch_size, ge=1, le=4096, description="Examples a step."
-    )
     max_length: int = Field(TrainingConfig.max_length, ge=8, le=1 << 20, description="Tokens an example may have.")
-    max_test_examples: int = Field(
-        TrainingConfig.max_test_examples, ge=10, le=1_000_000, description="Test examples measured a run."
-    )
-    seed: int = Field(TrainingConfig.seed, ge=0, lt=1 << 32, description="Seed of the training order.")
     subset_seed: int = Field(TrainingConfig.subset_seed, ge=0, lt=1 << 32, description="Seed of the nested subsets.")
 
     @classmethod
-    def of(cls, **settings: Any) -> SelectConfig:
+    def of(cls, **settings: Any) -> Self:
         """The configuration with these settings.
 
         Raises:
@@ -119,11 +85,49 @@ class SelectConfig(BaseModel):
     def training_config(self) -> TrainingConfig:
         """The training settings among these."""
         return TrainingConfig(
-            num_train_epochs=self.num_train_epochs,
-            per_device_train_batch_size=self.per_device_train_batch_size,
-            max_test_examples=self.max_test_examples,
-            max_length=self.max_length,
-            chat=self.chat,
-            seed=self.seed,
-            subset_seed=self.subset_seed,
+            **{
+                one.name: getattr(self, one.name)
+                for one in fields(TrainingConfig)
+                if one.name in type(self).model_fields
+            }
         )
+
+
+class SelectConfig(TaskConfig):
+    """Everything `select` can be told: the keys of its YAML file and its flags."""
+
+    models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
+    output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
+    budget: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Compute to spend, as a part of fine-tuning every candidate fully; by default 0.1.",
+    )
+    budget_flops: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="The same in floating-point operations."
+    )
+    budget_hours: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="The same in hours of computing, summed over workers."
+    )
+    stop_p_best: float = Field(0.95, gt=0, le=1, description="Stop once the choice is the best with this probability.")
+    stop_regret: float = Field(
+        0.001, ge=0, description="Stop once the choice's expected loss above the best's is this part of the loss."
+    )
+    sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a search within a budget.")
+    kernel: bool = Field(
+        False, description="Probe every model's kernel first, paid from the budget, and forecast with it."
+    )
+    workers: int = Field(
+        0, ge=0, le=1024, description="Worker processes of one thread; 0: one a core, or one with a GPU."
+    )
+    num_train_epochs: int = Field(
+        TrainingConfig.num_train_epochs, ge=1, le=1000, description="Passes over each subset."
+    )
+    per_device_train_batch_size: int = Field(
+        TrainingConfig.per_device_train_batch_size, ge=1, le=4096, description="Examples a step."
+    )
+    max_test_examples: int = Field(
+        TrainingConfig.max_test_examples, ge=10, le=1_000_000, description="Test examples measured a run."
+    )
+    seed: int = Field(TrainingConfig.seed, ge=0, lt=1 << 32, description="Seed of the training order.")

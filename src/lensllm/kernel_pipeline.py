@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lensllm.candidates import find_candidate
+from lensllm.config import TaskConfig
 from lensllm.curves import Curves
 from lensllm.errors import InputError
+from lensllm.inputs import read_inputs_of_one, settings_of
 from lensllm.probes.measure_job import Measure
 from lensllm.probes.record import EXAMPLES
 from lensllm.store import Store
-from lensllm.tasks import read_task
 from lensllm.tuning.quiet import quiet
 from lensllm.tuning.run import Run
-from lensllm.tuning.training_config import TrainingConfig
 
 if TYPE_CHECKING:
     from lensllm.probes.measure import Measurement
@@ -48,20 +47,22 @@ class KernelReport:
 
 def kernel(
     model: str,
-    task: str | Path,
+    task: Any,
     *,
     probe: int = EXAMPLES,
     curves: str | Path | None = None,
     output_dir: str | Path | None = None,
+    **options: object,
 ) -> KernelReport:
     """Measure a model's neural tangent kernel on a few examples: its spectrum, and the loss it expects of training.
 
     Args:
         model: a folder, zoo name or hub id.
-        task: a shipped task's name, a file of examples or a folder of splits.
+        task: as for `lensllm.select`.
         probe: number of training examples to probe with.
         curves: measured losses of the model (CSV), nats a byte, to be shown beside.
         output_dir: a selection's folder: keeps the probe, lends its measured losses.
+        options: how the task is read, the fields of `TaskConfig`.
 
     Raises:
         InputError: for a model, task or table that cannot be used.
@@ -77,7 +78,9 @@ def kernel(
     from lensllm.probes.measure import measure
     from lensllm.tuning.encoded_task import EncodedTask
 
-    candidate, data, config = find_candidate(model), read_task(task), TrainingConfig()
+    given, rows = settings_of(TaskConfig, task, options)
+    data, candidate = read_inputs_of_one(given, model, rows)
+    config = given.training_config()
     known = _read(curves, candidate.name) if curves is not None else {}
     with quiet():
         made = measure(candidate, EncodedTask(candidate, data, config).train(probe))

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lensllm.candidates import Candidate, admit_candidates
+from lensllm.candidates import Candidate
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves, features
 from lensllm.errors import InputError, NothingMeasured
 from lensllm.execution import Executor, InProcess, Processes
+from lensllm.inputs import read_inputs, settings_of
 from lensllm.objectives import Loss
 from lensllm.planning import Cost, plan_sizes
 from lensllm.planning.phases import phases
@@ -31,11 +32,9 @@ from lensllm.search.ladder_plan import plan_ladder
 from lensllm.selection import Selection, doubts, rank
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.store import Store
-from lensllm.tasks import Task, read_task
+from lensllm.tasks import Task
 from lensllm.text import visible
 from lensllm.tuning.fine_tune import FineTune
-from lensllm.tuning.fit import fit_all
-from lensllm.tuning.quiet import quiet
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -74,18 +73,13 @@ def select(task: Any, models: Sequence[str], *, callbacks: Sequence[Callback] = 
     >>> found.best, found.target_size, list(found.ranking[0].measured)
     ('gpt2-0.2m-brown-0.3m', 6400, [0, 50])
     """
-    if isinstance(task, str | os.PathLike):
-        return run_selection(SelectConfig.of(task=os.fsdecode(task), models=list(models), **options), callbacks)
-    return run_selection(SelectConfig.of(models=list(models), **options), callbacks, task)
+    config, data = settings_of(SelectConfig, task, {"models": list(models), **options})
+    return run_selection(config, callbacks, data)
 
 
 def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = (), data: Any = None) -> Selection:
     """`select` with all its settings in one object; `data` are examples in place of `config.task`."""
-    task = read_task(config.task if data is None else data, **config.reading())
-    found = admit_candidates(config.models, config.chat_template)
-    with quiet():
-        task, unread = fit_all(task, found.admitted, config.training_config(), config.skip_bad_rows)
-    found = found.without(unread)
+    task, found = read_inputs(config, config.models, data)
     candidates = list(found.admitted)
     for one in found.refused:
         logger.warning("refused: %s", visible(one.reason))

@@ -1,4 +1,4 @@
-"""Tokenizers of tiny vocabularies with the chat templates of the field: TRL's copies of them, and two of ours."""
+"""Tokenizers of tiny vocabularies with the templates of the field: TRL's copies, SmolLM2's own, and two of ours."""
 
 from __future__ import annotations
 

@@ -73,6 +73,17 @@ def test_what_is_learned(tmp_path, learn, learned):
     assert weighed == ([False] * 3 + [True] if learn != "all" else [True] * 4)
 
 
+def test_rows_without_words_of_the_system_are_conversations_beside_rows_with_them(tmp_path):
+    """So a model without a template reads all rows alike."""
+    rows = [{"system": "Be kind." * (i % 2), "prompt": f"Hi {i}", "completion": "Hello"} for i in range(60)]
+    task = read_task(lines(tmp_path / "a.jsonl", *rows))
+    examples = (*task.train, *task.validation, *task.test)
+    assert {len(example.conversation.turns) for example in examples} == {2, 3}
+    assert all(example.place and example.conversation.turns[-1].learned for example in examples)
+    rows = [{"system": "", "prompt": f"Hi {i}", "completion": "Hello"} for i in range(60)]
+    assert read_task(lines(tmp_path / "b.jsonl", *rows)).train[0].conversation is None
+
+
 def test_fingerprints_know_roles_tools_and_what_is_learned():
     rows = [{"messages": [USER | {"content": str(i)}, BOT, USER, BOT]} for i in range(30)]
     system = [{"messages": [USER | {"content": str(i), "role": "system"}, BOT, USER, BOT]} for i in range(30)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from chat_tokenizers import template, tokenizer_with
+from chat_tokenizers import tokenizer_with
 
 from lensllm.errors import InputError
 from lensllm.tasks import Example, Task
@@ -178,7 +178,3 @@ def test_a_call_of_a_tool_is_learned_whole(name):
     assert call.endswith(("</tool_call><|im_end|>", "}<eos>"))
     assert answer
     assert one.n_bytes == len('{"name": "find", "arguments": {"id": 3}}' + "On day 4.")
-
-
-def test_templates_of_ours_are_there():
-    assert "[INST]" in template("mistral")

@@ -31,6 +31,7 @@ FAMILIES = {
     "gemma3": "<end_of_turn>",
     "phi3": "<|end|>",
     "smollm": "<|im_end|>",
+    "smollm2_135m_instruct": "<|im_end|>",
     "mistral": "<eos>",
 }
 TRAINED_ALIKE = (

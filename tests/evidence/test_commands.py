@@ -13,6 +13,7 @@ from evidence.commands import app, main
 ROOT = Path(__file__).parents[2]
 SUBJECTS = list(typer.main.get_command(app).commands)
 SCRIPTS = {
+    "chats": ("against_trl",),
     "accuracy": ("published", "own"),
     "cost": ("cost", "probe_cost"),
     "kernel": ("kernel", "kernel_use", "kernel_noise"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lensllm.cli.common import Json, empty_table, finite, print_table, progress_bar, say, say_notes, to_write
+from lensllm.cli.options import given_of, options_of
+from lensllm.config import TaskConfig
 from lensllm.files import write_whole
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ LEFT_OUT = (
 )
 
 
+@options_of(TaskConfig, positional="task")
 def bound(
     model: Annotated[str, typer.Option("--model", help="The pre-trained model: a folder, zoo name or hub id.")],
     task: Annotated[str, typer.Option("--task", help="A shipped task's name, a file of examples or a folder.")],
@@ -42,6 +45,7 @@ def bound(
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the pictures here.")] = None,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Bound the test loss of fine-tuned models by their curvature (Zeng et al. 2025), beside the true loss."""
     from lensllm.bound_pipeline import bound as compute
@@ -50,7 +54,7 @@ def bound(
     with progress_bar() as callbacks:
         report = compute(
             model, task, sizes=sizes or (), tuned=tuned, clip=clip, per="matrix" if per_matrix else "block",
-            output_dir=output_dir, callbacks=callbacks,
+            output_dir=output_dir, callbacks=callbacks, **given_of(options),
         )  # fmt: skip
     if html is not None:
         _write(html, report.bounds, report.decay)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
+from lensllm.cli.options import given_of, options_of
+from lensllm.config import TaskConfig
 from lensllm.files import write_whole
 
 if TYPE_CHECKING:
     from lensllm.probes.record import Probe
 
 
+@options_of(TaskConfig, positional="task")
 def kernel(
     model: Annotated[str, typer.Option("--model", help="A local folder, a zoo name or a hub id.")],
     task: Annotated[str, typer.Option("--task", help="A shipped task's name, a file or a folder of splits.")],
@@ -30,12 +33,13 @@ def kernel(
         typer.Option("--output-dir", help="A selection's output folder: keeps the probe, lends its measured losses."),
     ] = None,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Measure a model's neural tangent kernel on a few examples: its spectrum, and the loss it expects of training."""
     from lensllm.kernel_pipeline import kernel as compute
 
     to_write(save, html)
-    report = compute(model, task, probe=probe, curves=curves, output_dir=output_dir)
+    report = compute(model, task, probe=probe, curves=curves, output_dir=output_dir, **given_of(options))
     if save is not None:
         report.measurement.kernel.save(save)
     if html is not None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lensllm.cli.settings import read_settings
-from lensllm.config import SelectConfig
+from lensllm.config import TaskConfig
 from lensllm.errors import InputError
+
+Config = TypeVar("Config", bound=TaskConfig)
 
 
 def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one flag for every field of its configuration but the positional one."""
+    """Give a command one flag for every field of its configuration but the positional one, those of the task last."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind != p.VAR_KEYWORD]
-        for name, field in config.model_fields.items():
+        for name in sorted(config.model_fields, key=TaskConfig.model_fields.__contains__):
+            field = config.model_fields[name]
             if name == positional:
                 continue
             shown = None if field.default in (PydanticUndefined, "", []) else field.default
@@ -29,7 +32,8 @@ def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[.
             kind: Any = field.annotation
             spelled = name.replace("_", "-")
             flags = f"--{spelled}/--no-{spelled}" if kind is bool else f"--{spelled}"
-            flag = typer.Option(flags, help=help_text, show_default=False)
+            panel = "How the task is read" if name in TaskConfig.model_fields else None
+            flag = typer.Option(flags, help=help_text, show_default=False, rich_help_panel=panel)
             own.append(
                 inspect.Parameter(
                     name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, flag]
@@ -47,12 +51,16 @@ def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[.
     return decorate
 
 
-def config_of(file: Path | None, given: dict[str, Any]) -> SelectConfig:
+def config_of(config: type[Config], given: dict[str, Any], file: Path | None = None) -> Config:
     """The configuration of a YAML file with the flags that were given over it."""
     settings: dict[str, Any] = {}
     if file is not None:
         if not file.is_file():
             raise InputError(f"no such configuration file: {file}")
         settings = read_settings(file)
-    settings |= {name: value for name, value in given.items() if value not in (None, [])}
-    return SelectConfig.of(**settings)
+    return config.of(**settings | given_of(given))
+
+
+def given_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given."""
+    return {name: value for name, value in options.items() if value not in (None, [])}

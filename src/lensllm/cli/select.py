@@ -30,7 +30,7 @@ def select(
     tasks = [item for item in what if not item.endswith((".yaml", ".yml"))]
     if len(files) > 1 or len(tasks) > 1:
         raise InputError(f"expected one task and at most one YAML file, got {' '.join(what)}")
-    config = config_of(files[0] if files else None, {**options, "task": tasks[0] if tasks else None})
+    config = config_of(SelectConfig, {**options, "task": tasks[0] if tasks else None}, files[0] if files else None)
     if not config.task:
         raise InputError("no task: name a shipped task or a file of examples")
     from lensllm.pipeline import run_selection

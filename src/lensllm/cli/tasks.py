@@ -22,7 +22,7 @@ def show(
     """Show a training example as each model reads it: tokens, which are learned, what was cut."""
     from lensllm.tasks_pipeline import show_task
 
-    shown = show_task(config_of(None, {**options, "task": task}), example)
+    shown = show_task(config_of(SelectConfig, {**options, "task": task}), example)
     if as_json:
         print(json.dumps([one.to_dict() for one in shown], indent=2))
         return

@@ -97,6 +97,7 @@ def read_task(
         parts["test"] = read_part([Path(eval_file)], reading)
     check_bad([row for part in parts.values() for row in part.bad], skip_bad_rows)
     draft = _Draft(found.shown, parts, [*found.notes, *_notes_of(parts)])
+    draft.write_pairs_as_the_conversations_beside_them(learn)
     draft.hold_out_missing(eval_fraction, np.random.default_rng(seed))
     draft.compare(deduplicate)
     return draft.task(found.name)
@@ -129,6 +130,13 @@ class _Draft:
 
     def __post_init__(self) -> None:
         self.splits: dict[str, list[Example]] = {split: part.examples for split, part in self.parts.items()}
+
+    def write_pairs_as_the_conversations_beside_them(self, learn: Learn) -> None:
+        """Where some rows have words of the system or tools, rows without are conversations as well."""
+        if any(example.conversation for examples in self.splits.values() for example in examples):
+            self.splits = {
+                split: [e.as_conversation(learn) for e in examples] for split, examples in self.splits.items()
+            }
 
     def hold_out_missing(self, fraction: float, rng: np.random.Generator) -> None:
         """Take a test and a validation part from the training examples where there is none."""

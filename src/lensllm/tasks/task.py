@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lensllm.tasks.conversation import Conversation
+from lensllm.tasks.conversation import Conversation, Learn
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,13 @@ class Example:
     def of(cls, conversation: Conversation) -> Example:
         """The example of a conversation."""
         return cls(conversation.prompt, conversation.completion, conversation=conversation)
+
+    def as_conversation(self, learn: Learn) -> Example:
+        """A pair as a user's turn and the assistant's; a conversation, or a text without a prompt, stays as it is."""
+        if self.conversation is not None or not self.prompt:
+            return self
+        made = Conversation.of_pair(self.prompt, self.completion).learning(learn)
+        return self if made is None else replace(self.of(made), file=self.file, number=self.number)
 
     def without_oldest(self, exchanges: int) -> Example:
         """Without so many of its conversation's oldest exchanges, as many as can be taken away."""
