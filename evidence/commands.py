@@ -277,6 +277,18 @@ def trainer(json_file: Json = None) -> None:
     run(json_file or RESULT)
 
 
+@app.command()
+def lora_rate(json_file: Json = None) -> None:
+    """LoRA's learning rate: three trials against a formula from the width (30 minutes)."""
+    from evidence.study.lora_rate import RESULT, run
+
+    result = run(json_file or RESULT)
+    table = empty_table("rule", *[f"{size} examples: mean, largest" for size in ("50", "400")])
+    for rule, sizes in result["regret"].items():
+        table.add_row(rule, *(f"{one['mean']:.3f}, {one['max']:.3f}" for one in sizes.values()))
+    print_table(table)
+
+
 @app.command("learning-rate")
 def learning_rate(json_file: Json = None) -> None:
     """Losses by learning rate, size and epochs: where the training defaults come from (10 minutes)."""

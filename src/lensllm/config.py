@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, Self
+from typing import Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from lensllm.candidates import Full, Lora, Method
 from lensllm.errors import InputError
 from lensllm.tasks.conversation import Chat, Learn
 from lensllm.text import shortened
@@ -53,6 +54,12 @@ class TaskConfig(BaseModel):
     max_length: int = Field(TrainingConfig.max_length, ge=8, le=1 << 20, description="Tokens an example may have.")
     subset_seed: int = Field(TrainingConfig.subset_seed, ge=0, lt=1 << 32, description="Seed of the nested subsets.")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any, field: ValidationInfo) -> Any:
+        listed = get_origin(cls.model_fields[str(field.field_name)].annotation) is list
+        return [value] if listed and isinstance(value, str) else value
+
     @classmethod
     def of(cls, **settings: Any) -> Self:
         """The configuration with these settings.
@@ -97,6 +104,17 @@ class SelectConfig(TaskConfig):
     """Everything `select` can be told: the keys of its YAML file and its flags."""
 
     models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
+    methods: list[Literal["full", "lora"]] = Field(
+        [], description="Ways to tune each of them: full, lora; by default lora from 100 M parameters on, or else full."
+    )
+    lora_r: int = Field(Lora.lora_r, ge=1, le=4096, description="LoRA: rank.")
+    lora_alpha: int = Field(Lora.lora_alpha, ge=1, le=65536, description="LoRA: scale, over the rank.")
+    lora_dropout: float = Field(Lora.lora_dropout, ge=0, lt=1, description="LoRA: share of its inputs dropped.")
+    lora_target_modules: list[str] = Field(
+        list(Lora.lora_target_modules), description="LoRA: names of the layers, or all-linear."
+    )
+    use_dora: bool = Field(Lora.use_dora, description="LoRA: train lengths apart from directions (DoRA).")
+    use_rslora: bool = Field(Lora.use_rslora, description="LoRA: scale over the root of the rank (rsLoRA).")
     output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
     budget: float | None = Field(
         None,
@@ -131,3 +149,12 @@ class SelectConfig(TaskConfig):
         TrainingConfig.max_test_examples, ge=10, le=1_000_000, description="Test examples measured a run."
     )
     seed: int = Field(TrainingConfig.seed, ge=0, lt=1 << 32, description="Seed of the training order.")
+
+    def lora(self) -> Lora:
+        """LoRA with these settings."""
+        settings = {one.name: getattr(self, one.name) for one in fields(Lora)}
+        return Lora(**settings | {"lora_target_modules": tuple(self.lora_target_modules)})
+
+    def tuning_methods(self) -> list[Method]:
+        """The methods asked for, each once; none for the default."""
+        return [Full() if name == "full" else self.lora() for name in dict.fromkeys(self.methods)]

@@ -115,6 +115,18 @@ class Curves:
             self, candidates=tuple(candidates), losses=self.losses[rows], standard_errors=self.standard_errors[rows]
         )
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Model of each candidate: the feature `model`, where models are tuned in several ways, or the name."""
+        return tuple(map(str, self.features["model"])) if "model" in self.features else self.candidates
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How each candidate is tuned: the feature `method`, or full."""
+        return (
+            tuple(map(str, self.features["method"])) if "method" in self.features else ("full",) * len(self.candidates)
+        )
+
     def at(self, size: float) -> Floats:
         """Losses at one size, shape (K,).
 

@@ -398,15 +398,16 @@ def with_zero_shot(forecast: Forecast, curves: Curves) -> Forecast:
         return forecast
     best = int(np.lexsort((np.array(curves.candidates), np.where(np.isfinite(zero_shot), zero_shot, np.inf)))[0])
     model = curves.candidates[best]
+    same = [row for row, name in enumerate(curves.models) if name == curves.models[best]]
     return replace(
         forecast,
-        candidates=(*forecast.candidates, f"{model} (not fine-tuned)"),
+        candidates=(*forecast.candidates, f"{curves.models[best]} (not fine-tuned)"),
         means=np.column_stack([forecast.means, np.full(forecast.sizes.size, zero_shot[best])]),
         rows=np.append(forecast.rows, -1),
         models=(*forecast.models, model),
         methods=(*forecast.methods, "none"),
         test_error=np.append(forecast.test_error, _relative_error(curves)[best, 0]),
-        dominated=np.append(forecast.dominated, _was_beaten(curves, best)),
+        dominated=np.append(forecast.dominated, any(_was_beaten(curves, best, row) for row in same)),
     )
 
 
@@ -416,12 +417,12 @@ def _relative_error(curves: Curves) -> Floats:
         return np.nan_to_num(curves.standard_errors / curves.losses, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _was_beaten(curves: Curves, row: int) -> bool:
-    """Whether a candidate was measured fine-tuned three standard errors below its loss before it."""
-    relative = _relative_error(curves)[row]
-    errors = np.where(relative > 0, relative, UNKNOWN_ERROR) * curves.losses[row]
-    lower = curves.losses[row, 0] - curves.losses[row]
-    return bool(np.any((curves.sizes > 0) & (lower > STANDARD_ERRORS * np.hypot(errors, errors[0]))))
+def _was_beaten(curves: Curves, zero_shot: int, row: int) -> bool:
+    """Whether a candidate was measured fine-tuned three standard errors below the loss of a model before it."""
+    relative = _relative_error(curves)
+    errors = np.where(relative > 0, relative, UNKNOWN_ERROR) * curves.losses
+    lower = curves.losses[zero_shot, 0] - curves.losses[row]
+    return bool(np.any((curves.sizes > 0) & (lower > STANDARD_ERRORS * np.hypot(errors[row], errors[zero_shot, 0]))))
 
 
 def bounded(forecast: Forecast, curves: Curves) -> Forecast:

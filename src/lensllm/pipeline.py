@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lensllm.candidates import Candidate
+from lensllm.candidates import Candidate, Full, Method, Refused, cross
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves, features
 from lensllm.errors import InputError, NothingMeasured
@@ -39,6 +39,8 @@ from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
+
+KERNEL_OF_ALL = "the kernel is that of all weights of a model, also where only adapters beside them are tuned"
 
 
 def select(task: Any, models: Sequence[str], *, callbacks: Sequence[Callback] = (), **options: object) -> Selection:
@@ -80,12 +82,16 @@ def select(task: Any, models: Sequence[str], *, callbacks: Sequence[Callback] = 
 def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = (), data: Any = None) -> Selection:
     """`select` with all its settings in one object; `data` are examples in place of `config.task`."""
     task, found = read_inputs(config, config.models, data)
-    candidates = list(found.admitted)
+    crossed = cross(found.admitted, config.tuning_methods(), config.lora())
+    candidates = list(crossed.candidates)
+    found = replace(found, refused=(*found.refused, *(Refused(*one) for one in crossed.refused.items())))
     for one in found.refused:
         logger.warning("refused: %s", visible(one.reason))
     for note in task.notes:
         logger.warning("note: %s", visible(note))
     work = _work(candidates, task, config)
+    kernels = [KERNEL_OF_ALL] * (config.kernel and any(one.method != Full() for one in candidates))
+    work = replace(work, notes=(*crossed.notes, *kernels, *work.notes))
     for note in work.notes:
         logger.warning("note: %s", visible(note))
     folder, records = Path(config.output_dir), list[Record]()
@@ -132,7 +138,7 @@ def _work(candidates: list[Candidate], task: Task, config: SelectConfig) -> Work
         doublings(len(task.train))
         return Work(_ladder(candidates, task, training, config.sizes, config.kernel), training)
     budget = Budget(config.budget, config.budget_flops, config.budget_hours)
-    plan = plan_ladder(task, training, budget)
+    plan = plan_ladder(task, training, budget, min(candidate.method.backward for candidate in candidates))
     if plan.everything:
         searches = _ladder(candidates, task, plan.training_config, plan.rungs, config.kernel)
         searches[-1].stopped = f"every candidate was fine-tuned on all {len(task.train):,} examples"
@@ -171,6 +177,7 @@ def _conclude(records: list[Record], candidates: list[Candidate], task: Task, wo
         message = f"no candidate could be fine-tuned; {last.candidate} on {last.examples}: {last.error}"
         raise NothingMeasured(message, reasons)
     curves = _curves([candidate for candidate in candidates if candidate.name in tuned], records)
+    methods = {candidate.name: candidate.method for candidate in candidates}
     target = len(task.train)
     path = forecast_path(default_selector(curves), curves, target, plan_sizes(curves, target))
     ranking, forecast = rank(curves, path, records)
@@ -181,11 +188,15 @@ def _conclude(records: list[Record], candidates: list[Candidate], task: Task, wo
         curves=curves,
         forecast=forecast,
         flops=math.fsum(record.flops for record in records),
-        flops_everything=everything_flops(zero_shots, task, work.training_config),
+        flops_everything=everything_flops(zero_shots, task, work.training_config, methods),
         seconds=math.fsum(record.seconds for record in records),
         stopped=work.stopped,
         failures=tuple(record for record in records if record.status != "done"),
-        costs={run.candidate: _cost(run, task, work.training_config) for run in zero_shots if run.candidate in tuned},
+        costs={
+            run.candidate: _cost(run, task, work.training_config, methods[run.candidate])
+            for run in zero_shots
+            if run.candidate in tuned
+        },
         phases=phases(curves),
         notes=_all_notes(task, work, zero_shots, curves),
     )
@@ -216,12 +227,17 @@ def _curves(candidates: list[Candidate], records: list[Record]) -> Curves:
     table = features(names, records)
     table["size"] = table["size"].astype(int)
     table.insert(1, "family", [candidate.config.get("model_type", "") for candidate in candidates])
+    if any(candidate.method != Full() for candidate in candidates):
+        table["model"] = [candidate.model_name for candidate in candidates]
+        table["method"] = [candidate.method.name for candidate in candidates]
     return Curves.from_records(records, Loss(), names).with_features(table)
 
 
-def _cost(zero_shot: Run, task: Task, training_config: TrainingConfig) -> Cost:
+def _cost(zero_shot: Run, task: Task, training_config: TrainingConfig, method: Method) -> Cost:
     """What training a candidate on all the data and serving it takes, from measuring it as it came."""
-    training, none = (run_flops(zero_shot, n, task, training_config, first=False) for n in (len(task.train), 0))
+    training, none = (
+        run_flops(zero_shot, n, task, training_config, first=False, method=method) for n in (len(task.train), 0)
+    )
     written = completion_bytes(task, training_config)
     tokens = written * zero_shot.nats_per_byte / zero_shot.nats_per_token
     flops = zero_shot.test_flops

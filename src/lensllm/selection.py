@@ -290,8 +290,9 @@ def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple
     spent = {name: math.fsum(r.flops for r in records if r.candidate == name) for name in curves.candidates}
     rows = []
     for i in joint.order:
-        model, tuned = joint.models[i], joint.methods[i] != "none"
-        k = curves.candidates.index(model)
+        tuned = joint.methods[i] != "none"
+        k = curves.candidates.index(joint.models[i])
+        model = curves.candidates[k]
         seen = {
             int(size): float(loss)
             for size, loss in zip(curves.sizes, curves.losses[k], strict=True)
@@ -301,7 +302,7 @@ def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple
             Ranked(
                 joint.candidates[i],
                 model,
-                joint.methods[i],
+                curves.methods[k] if tuned else "none",
                 float(joint.mean[i]),
                 (float(intervals[i, 0]), float(intervals[i, 1])),
                 float(chances[i]),

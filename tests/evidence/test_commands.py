@@ -20,7 +20,7 @@ SCRIPTS = {
     "theory": ("bound", "quadrature", "phases"),
     "planning": ("plan", "one_pass", "one_pass_forms"),
     "speed": ("decision_time", "trainer"),
-    "study": ("learning_rate", "demo_truth"),
+    "study": ("learning_rate", "lora_rate", "demo_truth"),
 }
 
 

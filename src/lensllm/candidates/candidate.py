@@ -27,6 +27,7 @@ class Candidate:
         revision: the hub revision asked for, if any.
         method: how it is tuned.
         chat_template: used in place of the tokenizer's; None for its own.
+        variant: the end of the name that says how it is tuned, where a model is tuned in several ways.
 
     >>> from lensllm.candidates import find_candidate
     >>> candidate = find_candidate("t5-0.2m-glosses-1.5m")
@@ -40,6 +41,12 @@ class Candidate:
     revision: str | None = None
     method: Method = field(default_factory=Full)
     chat_template: str | None = None
+    variant: str = ""
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model, however it is tuned."""
+        return self.name.removesuffix(f" {self.variant}") if self.variant else self.name
 
     @cached_property
     def config(self) -> dict[str, Any]:

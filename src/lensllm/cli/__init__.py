@@ -10,11 +10,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_origin
 
 import typer
 
 from lensllm.cli import bound, dynamics, forecast, kernel, plan, replay, runs, select, tasks, zoo
 from lensllm.cli.common import say
+from lensllm.config import SelectConfig
 from lensllm.errors import InputError
 
 app = typer.Typer(
@@ -43,7 +45,12 @@ tasks_app.command("show")(tasks.show)
 zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
 
-LISTS = ("--models", "--sizes", "--chat-template")
+LISTS = tuple(
+    "--" + name.replace("_", "-")
+    for name, field in SelectConfig.model_fields.items()
+    if get_origin(field.annotation) is list
+)
+"""Options that take several values, as `--models A B C`."""
 SENT_AGAIN = 0.01
 """Seconds until a signal that was dropped is sent again: long enough to be out of what dropped it."""
 

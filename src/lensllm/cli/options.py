@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -28,12 +28,12 @@ def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[.
             if name == positional:
                 continue
             shown = None if field.default in (PydanticUndefined, "", []) else field.default
+            shown = " ".join(shown) if isinstance(shown, list) else shown
             help_text = f"{field.description}" + (f" [default: {shown}]" if shown is not None else "")
-            kind: Any = field.annotation
+            kind: Any = list[str] if _names(field.annotation) else field.annotation
             spelled = name.replace("_", "-")
             flags = f"--{spelled}/--no-{spelled}" if kind is bool else f"--{spelled}"
-            panel = "How the task is read" if name in TaskConfig.model_fields else None
-            flag = typer.Option(flags, help=help_text, show_default=False, rich_help_panel=panel)
+            flag = typer.Option(flags, help=help_text, show_default=False)
             own.append(
                 inspect.Parameter(
                     name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, flag]
@@ -49,6 +49,11 @@ def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[.
         return called
 
     return decorate
+
+
+def _names(annotation: Any) -> bool:
+    """Whether it is a list of given names, which typer takes as texts and the configuration checks."""
+    return get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is Literal
 
 
 def config_of(config: type[Config], given: dict[str, Any], file: Path | None = None) -> Config:

@@ -22,7 +22,19 @@ class Measure(CandidateJob):
         """Version, task, model, subset, length, size, how pairs are written; how runs are trained changes nothing."""
         config = self.training_config
         parts = ["probe", PROBE_VERSION, self.task.fingerprint, self.candidate.fingerprint]
-        return [*parts, config.subset_seed, config.max_length, self.examples, *self.chat_key(config.chat)]
+        return [
+            *parts,
+            config.subset_seed,
+            config.max_length,
+            self.examples,
+            *self.chat_key(config.chat),
+            *self.method_key(),
+        ]
+
+    @property
+    def before_training(self) -> bool:
+        """The probe is of the model as it came, and of all its weights, whichever of them are then tuned."""
+        return True
 
     @property
     def label(self) -> str:

@@ -166,10 +166,18 @@ class BudgetSearch(Search):
             raise nothing_measured([run.candidate for run in runs], {run.candidate: run.error for run in runs})
         log, task, config = self._log, self._task, self._training_config
         log.candidates = list(usable)
-        log.flops = run_costs(list(usable.values()), log.rungs, task, config).tolist()
+        if any(candidate.variant for candidate in self._candidates):
+            models = {candidate.name: candidate.model_name for candidate in self._candidates}
+            log.models = [models[name] for name in log.candidates]
+        methods = {candidate.name: candidate.method for candidate in self._candidates}
+        log.flops = run_costs(list(usable.values()), log.rungs, task, config, methods).tolist()
         if self._kernel:
-            vocabularies = {candidate.name: candidate.vocabulary for candidate in self._candidates}
-            log.probe_flops = [probe_flops(run, vocabularies[name], task, config) for name, run in usable.items()]
+            candidates = {candidate.name: candidate for candidate in self._candidates}
+            first = {candidates[name].model_name: name for name in reversed(log.candidates)}
+            log.probe_flops = [
+                probe_flops(run, candidates[name].vocabulary, task, config) if name in first.values() else 0.0
+                for name, run in usable.items()
+            ]
         return ledger_of(log)
 
     def _probe(self, candidate: Candidate) -> Measure:

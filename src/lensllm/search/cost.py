@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lensllm.arrays import Floats
+from lensllm.candidates import Full, Method
 from lensllm.errors import InputError
 from lensllm.probes.record import EXAMPLES
 from lensllm.tasks import Task
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
-BACKWARD = 2.0
-"""A backward pass costs about two forward passes: one product for the inputs' gradient, one for the weights'."""
+FULL = Full()
+ALL_FULL: Mapping[str, Method] = {}
 PADDING = 1.07
 """Steps of eight examples sorted within eight steps are padded by about 9 %, the evaluation's sorted batches by 2 %."""
 PROBE_STEPS = 60
@@ -24,33 +25,54 @@ DEFAULT_PART = 0.1
 SECONDS_AN_HOUR = 3600.0
 
 
-def run_flops(zero_shot: Run, examples: int, task: Task, training_config: TrainingConfig, *, first: bool) -> float:
+def run_flops(
+    zero_shot: Run, examples: int, task: Task, training_config: TrainingConfig, *, first: bool, method: Method = FULL
+) -> float:
     """FLOPs that a run will take, from those that measuring the same model before any training took.
 
-    (1 + 2) 1.07 f D epochs for training, f for each evaluated example, where f is the model's forward pass over an
-    average example; the first rung trains and validates once a learning rate. With f = 2 N tokens this is the 6 N D of
-    Kaplan et al. 2020 a training token.
+    (1 + b) 1.07 f D epochs for training, f for each evaluated example, where f is the model's forward pass over an
+    average example and b what the method's backward pass costs in those; the first rung trains and validates once a
+    learning rate. With f = 2 N tokens and b = 2 this is the 6 N D of Kaplan et al. 2020 a training token.
     """
     tested = len(task.test[: training_config.max_test_examples])
     forward = zero_shot.test_flops / tested
     trials = len(training_config.learning_rate_trials) if first else 1
-    training = (1 + BACKWARD) * PADDING * forward * examples * training_config.num_train_epochs * trials
+    training = (1 + method.backward) * PADDING * forward * examples * training_config.num_train_epochs * trials
     validation = (
         forward * len(task.validation[: training_config.max_validation_examples]) * (trials if trials > 1 else 0)
     )
     return training + validation + forward * tested
 
 
-def everything_flops(zero_shots: Sequence[Run], task: Task, training_config: TrainingConfig) -> float:
+def everything_flops(
+    zero_shots: Sequence[Run], task: Task, training_config: TrainingConfig, methods: Mapping[str, Method] = ALL_FULL
+) -> float:
     """FLOPs of fine-tuning every candidate once on all the data, at a learning rate already known."""
-    return sum(run_flops(run, len(task.train), task, training_config, first=False) for run in zero_shots)
+    return float(run_costs(zero_shots, [0, len(task.train)], task, training_config, methods)[:, 1].sum())
 
 
-def run_costs(zero_shots: Sequence[Run], rungs: Sequence[int], task: Task, training_config: TrainingConfig) -> Floats:
-    """FLOPs of every run of every candidate, shape (K, R); the learning rate is chosen at the first rung."""
-    return np.array(
-        [[run_flops(run, size, task, training_config, first=size == rungs[0]) for size in rungs] for run in zero_shots]
-    )
+def run_costs(
+    zero_shots: Sequence[Run],
+    rungs: Sequence[int],
+    task: Task,
+    training_config: TrainingConfig,
+    methods: Mapping[str, Method] = ALL_FULL,
+) -> Floats:
+    """FLOPs of every run of every candidate, shape (K, R); the learning rate is chosen at the first rung.
+
+    Args:
+        zero_shots: every candidate as it came.
+        rungs: numbers of examples.
+        task: of the runs.
+        training_config: of the runs.
+        methods: name of a candidate -> how it is tuned; full tuning where it is not there.
+    """
+
+    def flops(run: Run, size: int) -> float:
+        method = methods.get(run.candidate, FULL)
+        return run_flops(run, size, task, training_config, first=size == rungs[0], method=method)
+
+    return np.array([[flops(run, size) for size in rungs] for run in zero_shots])
 
 
 def completion_bytes(task: Task, training_config: TrainingConfig) -> int:

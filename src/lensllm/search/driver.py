@@ -25,7 +25,8 @@ def drive(
 ) -> list[tuple[Job, Record]]:
     """Carry a search through.
 
-    What the store has is not made again, and what another living process makes is waited for. Every record is in the
+    What the store has is not made again, and what another living process makes is waited for. What several candidates
+    share, such as their model as it came, is made for one and charged once. Every record is in the
     store before the search hears of it. With one slot the order of everything is the same each time; with more, the
     order of results decides what comes next, and the search's log tells it.
 
@@ -51,9 +52,12 @@ class _Drive:
         self.running = 0
         self.elsewhere: list[CandidateJob] = []
         self.tries: dict[str, int] = {}
+        self.shared: dict[str, Record | None] = {}
+        """Key that jobs share -> what came of the first of them, None while it runs."""
 
     def through(self) -> list[tuple[Job, Record]]:
         for job, record in self.search.replay(self.store):
+            self._share(job, record)
             self._note(job, record)
         while True:
             self._fill()
@@ -82,8 +86,15 @@ class _Drive:
         found = self.store.find(job.key, job.record_type)
         if found is not None and found.final:
             self._tell(job, found)
+        elif (same := self.shared.get(job.shared_key)) is not None:
+            record = replace(same, candidate=job.candidate.name, flops=0.0, seconds=0.0)
+            self.store.put(job.key, job.task.name, record)
+            self._tell(job, record)
+        elif job.shared_key in self.shared:
+            self.elsewhere.append(job)
         elif self.store.claim(job.key, job.task.name, job.candidate.name, job.examples):
             self.running += 1
+            self.shared[job.shared_key] = None
             for callback in self.callbacks:
                 callback.on_run_begin(job, self._progress)
             self.executor.submit(job)
@@ -98,7 +109,8 @@ class _Drive:
         waiting, self.elsewhere = self.elsewhere, []
         for job in waiting:
             found = self.store.find(job.key, job.record_type)
-            if self.executor.free_slots > 0 or (found is not None and found.final):
+            known = self.shared.get(job.shared_key) or found
+            if self.executor.free_slots > 0 or (known is not None and known.final):
                 self._begin(job)
             else:
                 self.elsewhere.append(job)
@@ -118,8 +130,17 @@ class _Drive:
     def _tell(self, job: CandidateJob, record: Record) -> None:
         """A record from the store may have been made when the candidate had another name."""
         record = replace(record, candidate=job.candidate.name)
+        self._share(job, record)
         self.search.tell(job, record)
         self._note(job, record)
+
+    def _share(self, job: Job, record: Record) -> None:
+        """Keep what others can take over; where it may go better the next time, the next one tries."""
+        assert isinstance(job, CandidateJob)
+        if not record.final:
+            self.shared.pop(job.shared_key, None)
+        elif self.shared.get(job.shared_key) is None:
+            self.shared[job.shared_key] = record
 
     def _note(self, job: Job, record: Record) -> None:
         self.told.append((job, record))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lensllm.errors import BudgetTooSmall
-from lensllm.search.cost import BACKWARD, PADDING, Budget
+from lensllm.search.cost import FULL, PADDING, Budget
 from lensllm.search.ladder import SMALLEST, doublings
 from lensllm.tasks import Task
 from lensllm.tuning.training_config import TrainingConfig
@@ -45,12 +45,20 @@ class LadderPlan:
     notes: tuple[str, ...] = ()
 
 
-def plan_ladder(task: Task, training_config: TrainingConfig, budget: Budget) -> LadderPlan:
+def plan_ladder(
+    task: Task, training_config: TrainingConfig, budget: Budget, backward: float = FULL.backward
+) -> LadderPlan:
     """The first of these that the budget pays two rungs of: the default; a first rung of 25; two learning rates, too.
 
     Without a budget of the user's own, and where none does, the budget grows to pay three rungs of the last; from half
     of fine-tuning everything on, everything is what is done. All of this is in parts of fine-tuning everything, which
     are the same for every candidate, so no model is needed.
+
+    Args:
+        task: its sizes.
+        training_config: as asked for.
+        budget: what may be spent.
+        backward: of the method with the cheapest backward pass, beside which evaluating weighs most.
 
     Raises:
         TooFewExamples: if the task is smaller than the smallest rung.
@@ -64,11 +72,11 @@ def plan_ladder(task: Task, training_config: TrainingConfig, budget: Budget) -> 
     choices = [(SMALLEST, training_config), (SMALLER_FIRST_RUNG, measured), (SMALLER_FIRST_RUNG, fewer)]
     part = budget.part if budget.part is not None else float("inf")
     for smallest, config in choices:
-        if cost_of_rungs(task, config, smallest, 2) <= part:
+        if cost_of_rungs(task, config, smallest, 2, backward) <= part:
             return LadderPlan(
                 doublings(examples, smallest), config, budget, notes=_notes(smallest, config, choices[0][1])
             )
-    least, wanted = (ROOM * cost_of_rungs(task, fewer, SMALLER_FIRST_RUNG, rungs) for rungs in (2, START))
+    least, wanted = (ROOM * cost_of_rungs(task, fewer, SMALLER_FIRST_RUNG, rungs, backward) for rungs in (2, START))
     if not budget.by_default:
         raise BudgetTooSmall(
             f"a budget of {part:.3f} of fine-tuning everything does not reach two sizes of every candidate: with "
@@ -87,7 +95,9 @@ def plan_ladder(task: Task, training_config: TrainingConfig, budget: Budget) -> 
     return LadderPlan(doublings(examples, SMALLER_FIRST_RUNG), fewer, Budget(wanted), notes=notes)
 
 
-def cost_of_rungs(task: Task, config: TrainingConfig, smallest: int, rungs: int) -> float:
+def cost_of_rungs(
+    task: Task, config: TrainingConfig, smallest: int, rungs: int, backward: float = FULL.backward
+) -> float:
     """What the model as it came and so many rungs cost, in parts of one run on all the data at a known learning rate.
 
     Counted in forward passes over one example, as `lensllm.search.cost.run_flops` does.
@@ -95,7 +105,7 @@ def cost_of_rungs(task: Task, config: TrainingConfig, smallest: int, rungs: int)
     test = len(task.test[: config.max_test_examples])
     validation = len(task.validation[: config.max_validation_examples])
     trials = len(config.learning_rate_trials)
-    pass_ = (1 + BACKWARD) * PADDING * config.num_train_epochs
+    pass_ = (1 + backward) * PADDING * config.num_train_epochs
     sizes = doublings(len(task.train), smallest)[:rungs]
     first = (pass_ * sizes[0] + (validation if trials > 1 else 0)) * trials
     spent = test + first + sum(pass_ * size for size in sizes[1:]) + test * len(sizes)

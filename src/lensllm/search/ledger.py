@@ -30,6 +30,7 @@ class Ledger:
         budget: what may be spent.
         probe_flops: forecast FLOPs of each candidate's probe, shape (K,); empty if none is made.
         objective: what candidates are ranked by.
+        models: of the candidates, where models are tuned in several ways.
 
     Attributes:
         records: everything so far.
@@ -43,6 +44,7 @@ class Ledger:
         budget: Budget,
         probe_flops: Sequence[float] = (),
         objective: Objective | None = None,
+        models: Sequence[str] = (),
     ) -> None:
         self.candidates = list(candidates)
         self.rungs = list(rungs)
@@ -50,6 +52,7 @@ class Ledger:
         self.budget = budget
         self.probe_flops = np.asarray(probe_flops or np.zeros(len(candidates)), dtype=float)
         self.objective = objective or Loss()
+        self.models = list(models)
         self.records: list[Record] = []
 
     def add(self, records: Iterable[Record]) -> None:
@@ -77,13 +80,15 @@ class Ledger:
 
     @property
     def _flops_a_unit(self) -> Floats:
-        """FLOPs that each candidate makes in one unit of the budget, shape (K,)."""
+        """FLOPs that each candidate makes in a unit of the budget, shape (K,); as all make until its own are known."""
         return np.array([self._speed(name) for name in self.candidates])
 
     def _speed(self, candidate: str) -> float:
         if not self.budget.in_seconds:
             return 1.0
-        return flops_a_second([r for r in self.records if isinstance(r, Run) and r.candidate == candidate])
+        runs = [record for record in self.records if isinstance(record, Run)]
+        own = flops_a_second([run for run in runs if run.candidate == candidate])
+        return flops_a_second(runs) if math.isnan(own) else own
 
     @property
     def everything(self) -> float:
@@ -131,7 +136,10 @@ class Ledger:
             pending: candidates with a run that has not ended.
         """
         curves = Curves.from_records(self.records, self.objective, self.candidates, [0, *self.rungs])
-        curves = curves.with_features(features(self.candidates, self.records))
+        table = features(self.candidates, self.records)
+        if self.models:
+            table["model"] = self.models
+        curves = curves.with_features(table)
         bad = {record.candidate for record in self.records if record.kind == Run.kind and record.status != "done"}
         return State(
             curves,

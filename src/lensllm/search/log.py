@@ -47,6 +47,7 @@ class DecisionLog:
         budget: of the search.
         stop_p_best: probability of being best that ends it.
         stop_regret: expected regret that ends it.
+        models: of the candidates, where models are tuned in several ways; empty where each is its own.
         probe_flops: forecast FLOPs of each candidate's probe; empty if none was made.
         forecast_version: of the forecast that the first of them was taken with (`lensllm.selectors.FORECAST_VERSION`).
         decisions: in order; the results of the first are the models as they came, and their probes.
@@ -60,6 +61,7 @@ class DecisionLog:
     stop_regret: float
     probe_flops: list[float] = field(default_factory=list)
     forecast_version: int = 1
+    models: list[str] = field(default_factory=list)
     decisions: list[Logged] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:

@@ -23,7 +23,7 @@ from lensllm.tuning.run import Run
 
 def ledger_of(log: DecisionLog) -> Ledger:
     """A ledger without records, for the candidates and costs of a log."""
-    return Ledger(log.candidates, log.rungs, np.array(log.flops), log.budget, log.probe_flops)
+    return Ledger(log.candidates, log.rungs, np.array(log.flops), log.budget, log.probe_flops, models=log.models)
 
 
 def policy_of(log: DecisionLog) -> Policy:

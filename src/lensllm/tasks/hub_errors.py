@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lensllm.text import listed, shortened, visible
 
 if TYPE_CHECKING:
-    from lensllm.tasks.hub import HubId
+    from lensllm.tasks.hub_id import HubId
 
 SUBSETS = re.compile(r"(?:configs|Available|cache): \[?(.*?)(?:\]| Please|$)")
 """Where the library names the subsets that there are."""

@@ -14,7 +14,8 @@ from lensllm.tasks.containers import SUFFIXES, stem
 from lensllm.tasks.containers.in_memory import rows_in, splits_in
 from lensllm.tasks.examples import Part, Reading, part_of, read_part
 from lensllm.tasks.folders import files_of, split_names
-from lensllm.tasks.hub import hub_id, load_hub
+from lensllm.tasks.hub import load_hub
+from lensllm.tasks.hub_id import hub_id
 from lensllm.text import listed, shortened, visible
 
 IN_MEMORY = "data"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lensllm.candidates import Candidate
+from lensllm.candidates import Candidate, NoTuning
 from lensllm.jobs import UNKNOWN, Estimate, Job
 from lensllm.records import Record
 from lensllm.tasks import Task
@@ -44,9 +44,25 @@ class CandidateJob(Job):
         """SHA-256 of `key_parts` as JSON."""
         return hashlib.sha256(json.dumps(self.key_parts()).encode()).hexdigest()
 
+    @property
+    def before_training(self) -> bool:
+        """Whether it measures the model as it came, the same however that will be tuned."""
+        return False
+
+    @cached_property
+    def shared_key(self) -> str:
+        """Alike for all candidates that are one model tuned in several ways, where that changes nothing; else `key`."""
+        if not self.before_training:
+            return self.key
+        return replace(self, candidate=replace(self.candidate, method=NoTuning())).key
+
     @abstractmethod
     def key_parts(self) -> list[Any]:
         """Everything that changes the result, in types that JSON knows."""
+
+    def method_key(self) -> list[dict[str, Any]]:
+        """The part of a key that says how the model is tuned; none for full tuning."""
+        return [spec] if (spec := self.candidate.method.spec()) else []
 
     def chat_key(self, chat: str) -> list[str]:
         """The part of a key that says how pairs are written; none where that can only be as plain text."""

@@ -7,7 +7,7 @@ from copy import copy
 
 from transformers import PreTrainedModel
 
-from lensllm.candidates import Candidate
+from lensllm.candidates import Candidate, Method
 from lensllm.errors import InputError, TooFewExamples
 from lensllm.tasks import Example, Task
 from lensllm.tasks.encode import MOST_LEFT_OUT, EncodedSplit, encode_split, encode_with
@@ -33,7 +33,7 @@ class EncodedTask:
         self._encoded: dict[str, list[Encoded]] = {}
         self._train: list[Encoded | None] = []
         self._reader_made: Reader | None = None
-        self._meter: FlopMeter | None = None
+        self._meters: dict[str, FlopMeter] = {}
 
     def split(self, name: str) -> list[Encoded]:
         """The encoded examples of a split; `train` is in the order of the nested subsets.
@@ -72,10 +72,13 @@ class EncodedTask:
         kept = [example for example in self._train[:count] if example is not None]
         return kept if len(kept) == count else self._encode(subset, "train")
 
-    def meter(self, model: PreTrainedModel) -> FlopMeter:
-        """A meter at 0 for the candidate's model, which is counted only once."""
-        self._meter = self._meter or FlopMeter(model)
-        return copy(self._meter)
+    def meter(self, model: PreTrainedModel, method: Method | None = None) -> FlopMeter:
+        """A meter at 0 for the candidate's model as a method prepared it, which is counted only once."""
+        method = method or self.candidate.method
+        known = str(method.spec())
+        if known not in self._meters:
+            self._meters[known] = FlopMeter(model)
+        return copy(self._meters[known])
 
     def _train_part(self, examples: Sequence[Example]) -> EncodedSplit:
         try:

@@ -46,8 +46,12 @@ class FineTune(CandidateJob):
         config = asdict(self.training_config)
         chat = self.chat_key(config.pop("chat"))
         parts = [TRAINING_VERSION, self.task.fingerprint, self.candidate.fingerprint, config]
-        method = [spec] if self.examples and (spec := self.candidate.method.spec()) else []
-        return [*parts, self.examples, self.learning_rate, self.previous_validation_loss, *method, *chat]
+        return [*parts, self.examples, self.learning_rate, self.previous_validation_loss, *self.method_key(), *chat]
+
+    @property
+    def before_training(self) -> bool:
+        """With 0 examples."""
+        return self.examples == 0
 
     def record(self, context: Context) -> Run:
         """Load, train, measure."""
@@ -115,12 +119,15 @@ def fine_tune(
     model = load_model(encoded.candidate)
     if torch.cuda.is_available():
         model.to("cuda")
-    meter = encoded.meter(model)
     parameters = sum(p.numel() for p in model.parameters())
+    method = encoded.candidate.method if examples else NoTuning()
+    model = method.prepare(model, encoded.training_config.seed)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) if examples else 0
+    meter = encoded.meter(model, method)
     if examples == 0:
-        tuned = Tuned(NoTuning().prepare(model))
+        tuned = Tuned(model)
     else:
-        base, trials = encoded.candidate.method.base_learning_rate(parameters), encoded.training_config
+        base, trials = method.base_learning_rate(parameters), encoded.training_config
         rates = [base * part for part in trials.learning_rate_trials] if learning_rate is None else [learning_rate]
         tuned = tune(encoded, model, examples, rates, previous_validation_loss, meter)
     before_test = meter.total
@@ -136,6 +143,7 @@ def fine_tune(
         seconds=time.perf_counter() - started,
         tokens=meter.tokens,
         parameters=parameters,
+        trained_parameters=trained,
         lost=result.lost / result.n_bytes if result else 0.0,
         estimated=meter.estimated,
     )

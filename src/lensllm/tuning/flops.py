@@ -36,7 +36,8 @@ class FlopMeter:
     What it does not know (kernels of its own, chunks that are padded) would be charged wrongly. So the polynomial is
     held against 2 N a token at real lengths, N the parameters that a token is multiplied with: where the part that
     grows with the length differs from them by more than a quarter, or the part that grows with its square is more than
-    attention can be, 2 N a token forward and 6 N in training are charged in its place. A cost is never negative.
+    attention can be, 2 N a token forward and 2 + s times that in training are charged in its place, s the share of
+    them that is trained. A cost is never negative.
 
     Args:
         model: any causal or encoder-decoder model of transformers; left as it was.
@@ -69,7 +70,7 @@ class FlopMeter:
     def of(self, length: int, kept: int, *, training: bool) -> float:
         """FLOPs of one example of this length with logits at `kept` positions."""
         if self.estimated:
-            return (3 if training else 1) * self._used.linear(length, kept)
+            return (self._used.passes if training else 1) * self._used.linear(length, kept)
         terms = _terms(length, kept, self.encoder_decoder)
         return max(float(terms @ (self._training if training else self._forward)), 0.0)
 
@@ -84,10 +85,10 @@ class FlopMeter:
         for length, kept in CHECKED:
             kept = kept if self.encoder_decoder or self._keeps_logits else length
             linear, quadratic = self._used.linear(length, kept), self._used.quadratic(length, kept)
-            for coefficients, passes in ((self._forward, 1), (self._training, 3)):
-                parts = _terms(length, kept, self.encoder_decoder) * coefficients / passes
-                straight = float(parts[0] + parts[2])
-                curved = float(parts.sum()) - straight
+            for coefficients, passes, attentions in ((self._forward, 1, 1), (self._training, self._used.passes, 3)):
+                parts = _terms(length, kept, self.encoder_decoder) * coefficients
+                straight = float(parts[0] + parts[2]) / passes
+                curved = (float(parts.sum()) - float(parts[0] + parts[2])) / attentions
                 least, most = -TRUSTED * linear, TRUSTED * linear + (1 + TRUSTED) * quadratic
                 if abs(straight - linear) > TRUSTED * linear or not least <= curved <= most:
                     seen = (straight + curved) / linear

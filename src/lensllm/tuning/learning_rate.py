@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from lensllm.candidates.load import load_model
 from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.flops import FlopMeter
-from lensllm.tuning.loss import Evaluation, evaluate
+from lensllm.tuning.freed_memory import give_back
+from lensllm.tuning.loss import Evaluation, evaluate, most_at_once
 from lensllm.tuning.run import LearningRateTrial
 from lensllm.tuning.trainer import CompletionTrainer, Diverged
 
@@ -48,7 +49,7 @@ def tune(
 
     Args:
         encoded: the candidate and the task.
-        model: freshly loaded; trained first, the others are loaded anew.
+        model: freshly loaded and prepared; trained first, the others are loaded anew.
         examples: number of training examples.
         rates: peak learning rates.
         previous_validation_loss: of the rung before, nats a byte; None at the first.
@@ -60,6 +61,7 @@ def tune(
     while waiting:
         rate = waiting.pop(0)
         validation = math.inf
+        trained: PreTrainedModel | None = None
         try:
             trained, fresh = train(encoded, fresh, examples, rate, meter), None
             validation = measure(trained, encoded, "validation", meter).nats_per_byte
@@ -67,6 +69,8 @@ def tune(
                 tuned.model, tuned.learning_rate, tuned.validation = trained, rate, validation
         except Diverged as diverged:
             fresh, tuned.error = None, str(diverged)
+        trained = None
+        give_back()
         tuned.trials.append(LearningRateTrial(rate, validation))
         stuck = previous_validation_loss is not None and not validation < previous_validation_loss
         if stuck and len(tuned.trials) == 1:
@@ -77,16 +81,20 @@ def tune(
 def train(
     encoded: EncodedTask, model: PreTrainedModel | None, examples: int, rate: float, meter: FlopMeter
 ) -> PreTrainedModel:
-    """The tuned model; with less at once, and the same steps, where memory does not suffice.
+    """The tuned model; with less at once, and the same steps, where logits are many or memory does not suffice.
 
     Raises:
         Diverged: if the training loss is not finite.
     """
     method, batch = encoded.candidate.method, encoded.training_config.per_device_train_batch_size
-    for micro_batch in [size for size in range(batch, 0, -1) if batch % size == 0]:
+    model = model or method.prepare(load_model(encoded.candidate), encoded.training_config.seed)
+    subset = encoded.train(examples)
+    longest = sorted(subset, key=lambda one: len(one.labels), reverse=True)[:batch]
+    most = batch if (fit := most_at_once(model, longest)) == len(longest) else fit
+    for micro_batch in [size for size in range(batch, 0, -1) if batch % size == 0 and size <= most]:
         trainer = CompletionTrainer(
-            method.prepare(model or load_model(encoded.candidate)),
-            encoded.train(examples),
+            model or method.prepare(load_model(encoded.candidate), encoded.training_config.seed),
+            subset,
             encoded.training_config,
             rate,
             meter,

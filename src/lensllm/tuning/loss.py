@@ -18,6 +18,10 @@ from lensllm.tasks.encoded import IGNORED, Encoded, collate
 LOST_BYTE = math.log(256)
 """Nats to tell one of 256 bytes of which nothing is known."""
 
+MOST_LOGITS = 1 << 26
+"""Logits of a batch: 256 MiB in float32, of which the loss makes two or three copies. A vocabulary of 150,000 has 447
+positions in it."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -87,6 +91,23 @@ def keeps_logits(model: PreTrainedModel) -> bool:
     return "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
+def most_at_once(model: PreTrainedModel, examples: Sequence[Encoded]) -> int:
+    """How many of the first of these examples may be in one batch: as many as keep its logits within `MOST_LOGITS`.
+
+    One example is always allowed.
+    """
+    vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", None) or 1
+    formed = model.config.is_encoder_decoder or keeps_logits(model)
+    longest, first = 0, 1 << 62
+    for count, example in enumerate(examples):
+        labels = example.labels
+        longest = max(longest, len(labels))
+        first = min(first, next((i for i, label in enumerate(labels) if label != IGNORED), 0) if formed else 0)
+        if (count + 1) * (longest - first + 1) * vocabulary > MOST_LOGITS:
+            return max(count, 1)
+    return len(examples)
+
+
 @torch.no_grad()
 def evaluate(
     model: PreTrainedModel,
@@ -100,7 +121,7 @@ def evaluate(
     Args:
         model: any causal or encoder-decoder model of transformers.
         examples: encoded examples.
-        batch_size: examples a batch; halved while they do not fit into memory.
+        batch_size: examples a batch; fewer where their logits would be many, halved while they do not fit into memory.
         observe: called with every batch (to count its FLOPs).
     """
     model.eval()
@@ -108,8 +129,9 @@ def evaluate(
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids) + len(examples[i].labels))
     nats: list[float] = []
     tokens = 0
-    for start in range(0, len(order), batch_size):
-        chosen = [examples[i] for i in order[start : start + batch_size]]
+    while len(nats) < len(order):
+        waiting = [examples[i] for i in order[len(nats) : len(nats) + batch_size]]
+        chosen = waiting[: most_at_once(model, waiting)]
         batch = {name: tensor.to(device) for name, tensor in collate(chosen).items()}
         observe(batch)
         try:

@@ -31,6 +31,7 @@ class Run(Record):
         test_flops: the part of `flops` that measured the test loss.
         tokens: tokens read in training; as in `flops`, every trial and every start that ran out of memory is in.
         parameters: of the model.
+        trained_parameters: those of them, or of its adapters, that were trained; 0 for the model as it came.
         seed: order of the training examples.
         subset_seed: the permutation that chose them.
         lost: share of the test completions' bytes that the tokens do not give back; each was charged ln 256 nats.
@@ -48,6 +49,7 @@ class Run(Record):
     test_flops: float = 0.0
     tokens: int = 0
     parameters: int = 0
+    trained_parameters: int = 0
     seed: int = 0
     subset_seed: int = 0
     lost: float = 0.0

@@ -28,12 +28,19 @@ class UsedParameters:
         written: with every token that a decoder of its own writes; 0 for a causal model.
         head: with every position whose logits are formed.
         attention: FLOPs of a full attention for each pair of positions, forward, over all layers: an upper bound.
+        trained: share of all these that is trained.
     """
 
     read: float
     written: float
     head: float
     attention: float
+    trained: float = 1.0
+
+    @property
+    def passes(self) -> float:
+        """What a step of training costs, in forward passes: one more for the inputs' gradients, one for weights'."""
+        return 2 + self.trained
 
     def linear(self, length: int, kept: int) -> float:
         """2 N a token: FLOPs of a forward pass without those that grow as the square of the length."""
@@ -53,7 +60,7 @@ def used_parameters(model: PreTrainedModel) -> UsedParameters:
     of_encoder = {id(p) for p in encoder.parameters()} if encoder is not None else set()
     chosen, said = _chosen(model.config), _said(model.config)
     experts = _numbers(model)
-    read = written = 0.0
+    read = written = trained = 0.0
     for name, parameter in model.named_parameters():
         if parameter is head or id(parameter) in looked_up or parameter.dim() < 2 or TOWERS.search(name):
             continue
@@ -62,11 +69,15 @@ def used_parameters(model: PreTrainedModel) -> UsedParameters:
         if chosen and not SHARED.search(name) and (stacked or EXPERT.search(name)):
             many = parameter.shape[0] if parameter.dim() == 3 else experts.get(_place(name), 1)
             number *= min(1.0, chosen / many)
+        trained += number * parameter.requires_grad
         if encoder is None or id(parameter) in of_encoder or CROSS.search(name):
             read += number
         else:
             written += number
-    return UsedParameters(read, written, float(head.numel()) if head is not None else 0.0, _attention(model.config))
+    last = float(head.numel()) if head is not None else 0.0
+    trained += last * (head is not None and head.requires_grad)
+    share = trained / (read + written + last) if trained else 0.0
+    return UsedParameters(read, written, last, _attention(model.config), share)
 
 
 def _value(config: Any, name: str) -> Any:

@@ -2,8 +2,7 @@
 
 from lensllm.candidates.methods.base import Method
 from lensllm.candidates.methods.full import Full
+from lensllm.candidates.methods.lora import Lora
 from lensllm.candidates.methods.none import NoTuning
 
-METHODS: tuple[Method, ...] = (NoTuning(), Full())
-
-__all__ = ["METHODS", "Full", "Method", "NoTuning"]
+__all__ = ["Full", "Lora", "Method", "NoTuning"]

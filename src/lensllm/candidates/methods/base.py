@@ -18,7 +18,7 @@ class Method(ABC):
 
     >>> class BiasOnly(Method):
     ...     name = "bias"
-    ...     def prepare(self, model):
+    ...     def prepare(self, model, seed=0):
     ...         for name, parameter in model.named_parameters():
     ...             parameter.requires_grad = name.endswith("bias")
     ...         return model
@@ -34,12 +34,30 @@ class Method(ABC):
     trains: ClassVar[bool] = True
 
     @abstractmethod
-    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
-        """The model with the parameters to be trained, made from a freshly loaded one (which may be changed)."""
+    def prepare(self, model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
+        """The model with the parameters to be trained, made from a freshly loaded one (which may be changed).
+
+        Args:
+            model: freshly loaded.
+            seed: of what is drawn at random.
+
+        Raises:
+            InputError: if the method cannot be used on such a model.
+        """
 
     @abstractmethod
     def base_learning_rate(self, parameters: int) -> float:
         """The largest learning rate worth trying for a model of so many parameters."""
+
+    @property
+    def backward(self) -> float:
+        """What a backward pass costs, in forward passes: one for the inputs' gradients, one for the weights'."""
+        return 2.0
+
+    @property
+    def label(self) -> str:
+        """How a candidate is told from the same model tuned in another way."""
+        return self.name
 
     def spec(self) -> dict[str, Any]:
         """Its settings, which are part of the key of every run; empty where there are none."""

@@ -18,7 +18,7 @@ class Full(Method):
 
     name = "full"
 
-    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+    def prepare(self, model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
         """The model itself."""
         return model
 

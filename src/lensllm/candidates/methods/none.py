@@ -22,7 +22,7 @@ class NoTuning(Method):
     name = "none"
     trains = False
 
-    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+    def prepare(self, model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
         """The model itself."""
         return model
 
