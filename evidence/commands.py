@@ -287,6 +287,7 @@ def lora_rate(json_file: Json = None) -> None:
     for rule, sizes in result["regret"].items():
         table.add_row(rule, *(f"{one['mean']:.3f}, {one['max']:.3f}" for one in sizes.values()))
     print_table(table)
+    print(f"A ladder of both sizes costs {result['trials_over_formula']:.2f} times the FLOPs with trials.")
 
 
 @app.command("learning-rate")

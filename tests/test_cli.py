@@ -277,3 +277,9 @@ def test_lists_take_all_that_follows():
 def test_the_zoo_is_listed(capsys):
     listed = json.loads(run(capsys, "zoo", "list", "--json"))
     assert "define" in listed["tasks"]
+
+
+def test_a_command_begins_without_torch():
+    """Loading it takes longer than many commands do, so only what measures loads it."""
+    code = "import sys, lensllm.cli; sys.exit(bool({'torch', 'transformers', 'peft'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -95,8 +95,22 @@ def _rules(rows: list[dict[str, Any]]) -> dict[str, Any]:
             regret = math.log(losses[name] / min(losses.values())) if name in losses else math.inf
             found.setdefault(f"{kind}, {rule}", {}).setdefault(str(row["examples"]), []).append(regret)
     return {
+        "trials_over_formula": _cost(rows, trials),
         "regret": {
             rule: {size: {"mean": float(np.mean(all_)), "max": max(all_)} for size, all_ in sizes.items()}
             for rule, sizes in found.items()
-        }
+        },
     }
+
+
+def _cost(rows: list[dict[str, Any]], trials: list[str]) -> float:
+    """FLOPs of a ladder of both sizes with trials at the first, over those with one rate; a mean."""
+    ladders: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for row in rows:
+        if "formula" in row["flops"]:
+            ladders.setdefault((row["model"], row["method"]), []).append(row["flops"])
+    ratios = [
+        (sum(first[name] for name in trials) + second[trials[0]]) / (first["formula"] + second["formula"])
+        for first, second in ladders.values()
+    ]
+    return float(np.mean(ratios))

@@ -6,12 +6,18 @@ from dataclasses import fields
 from typing import Any, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from lensllm.candidates import Full, Lora, Method
 from lensllm.errors import InputError
 from lensllm.tasks.conversation import Chat, Learn
 from lensllm.text import shortened
 from lensllm.tuning.training_config import TrainingConfig
+
+
+def takes_several(field: FieldInfo) -> bool:
+    """Whether a field is a list of values."""
+    return get_origin(field.annotation) is list
 
 
 class TaskConfig(BaseModel):
@@ -57,8 +63,7 @@ class TaskConfig(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any, field: ValidationInfo) -> Any:
-        listed = get_origin(cls.model_fields[str(field.field_name)].annotation) is list
-        return [value] if listed and isinstance(value, str) else value
+        return [value] if takes_several(cls.model_fields[str(field.field_name)]) and isinstance(value, str) else value
 
     @classmethod
     def of(cls, **settings: Any) -> Self:

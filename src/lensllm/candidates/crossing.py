@@ -9,7 +9,6 @@ from lensllm.candidates.candidate import Candidate
 from lensllm.candidates.configuration import configuration
 from lensllm.candidates.headers import read_headers
 from lensllm.candidates.methods import Full, Lora, Method
-from lensllm.candidates.weights import model_class
 from lensllm.errors import InputError
 
 LORA_FROM = 100_000_000
@@ -80,6 +79,8 @@ def _check(candidate: Candidate) -> None:
     if isinstance(candidate.method, Full):
         return
     import torch
+
+    from lensllm.candidates.weights import model_class
 
     kind, config = model_class(configuration(candidate.folder))
     with torch.random.fork_rng(devices=[]), torch.device("meta"):

@@ -10,13 +10,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_origin
 
 import typer
 
 from lensllm.cli import bound, dynamics, forecast, kernel, plan, replay, runs, select, tasks, zoo
 from lensllm.cli.common import say
-from lensllm.config import SelectConfig
+from lensllm.config import SelectConfig, takes_several
 from lensllm.errors import InputError
 
 app = typer.Typer(
@@ -46,9 +45,7 @@ zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
 
 LISTS = tuple(
-    "--" + name.replace("_", "-")
-    for name, field in SelectConfig.model_fields.items()
-    if get_origin(field.annotation) is list
+    "--" + name.replace("_", "-") for name, field in SelectConfig.model_fields.items() if takes_several(field)
 )
 """Options that take several values, as `--models A B C`."""
 SENT_AGAIN = 0.01

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lensllm.cli.settings import read_settings
-from lensllm.config import TaskConfig
+from lensllm.config import TaskConfig, takes_several
 from lensllm.errors import InputError
 
 Config = TypeVar("Config", bound=TaskConfig)
@@ -30,7 +31,7 @@ def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[.
             shown = None if field.default in (PydanticUndefined, "", []) else field.default
             shown = " ".join(shown) if isinstance(shown, list) else shown
             help_text = f"{field.description}" + (f" [default: {shown}]" if shown is not None else "")
-            kind: Any = list[str] if _names(field.annotation) else field.annotation
+            kind: Any = list[str] if takes_several(field) and _given_names(field) else field.annotation
             spelled = name.replace("_", "-")
             flags = f"--{spelled}/--no-{spelled}" if kind is bool else f"--{spelled}"
             flag = typer.Option(flags, help=help_text, show_default=False)
@@ -51,9 +52,9 @@ def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[.
     return decorate
 
 
-def _names(annotation: Any) -> bool:
-    """Whether it is a list of given names, which typer takes as texts and the configuration checks."""
-    return get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is Literal
+def _given_names(field: FieldInfo) -> bool:
+    """Whether its values are given names, which typer takes as texts and the configuration checks."""
+    return get_origin(get_args(field.annotation)[0]) is Literal
 
 
 def config_of(config: type[Config], given: dict[str, Any], file: Path | None = None) -> Config:

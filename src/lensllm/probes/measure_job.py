@@ -19,7 +19,7 @@ class Measure(CandidateJob):
     record_type = Probe
 
     def key_parts(self) -> list[Any]:
-        """Version, task, model, subset, length, size, how pairs are written; how runs are trained changes nothing."""
+        """Version, task, model, subset, length, size, how pairs are written, method; other settings change nothing."""
         config = self.training_config
         parts = ["probe", PROBE_VERSION, self.task.fingerprint, self.candidate.fingerprint]
         return [

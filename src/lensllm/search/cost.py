@@ -48,7 +48,10 @@ def everything_flops(
     zero_shots: Sequence[Run], task: Task, training_config: TrainingConfig, methods: Mapping[str, Method] = ALL_FULL
 ) -> float:
     """FLOPs of fine-tuning every candidate once on all the data, at a learning rate already known."""
-    return float(run_costs(zero_shots, [0, len(task.train)], task, training_config, methods)[:, 1].sum())
+    return sum(
+        run_flops(run, len(task.train), task, training_config, first=False, method=methods.get(run.candidate, FULL))
+        for run in zero_shots
+    )
 
 
 def run_costs(

@@ -10,8 +10,8 @@ import sys
 def give_back() -> None:
     """Drop what nothing refers to, and hand the C library's free memory back (glibc's `malloc_trim`; else nothing).
 
-    glibc keeps what tensors of ever other lengths leave behind: of 4.3 GiB that a process held after three trials of a
-    model of 135 M parameters, 0.7 were in use.
+    glibc keeps what tensors of ever other lengths leave behind, several times what is in use after a few learning
+    rates (docs/methods.md has what it brings).
     """
     gc.collect()
     if sys.platform == "linux":

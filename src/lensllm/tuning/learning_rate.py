@@ -87,15 +87,21 @@ def train(
         Diverged: if the training loss is not finite.
     """
     method, batch = encoded.candidate.method, encoded.training_config.per_device_train_batch_size
-    model = model or method.prepare(load_model(encoded.candidate), encoded.training_config.seed)
+    config = encoded.training_config
+
+    def fresh() -> PreTrainedModel:
+        return method.prepare(load_model(encoded.candidate), config.seed)
+
+    model = model or fresh()
     subset = encoded.train(examples)
     longest = sorted(subset, key=lambda one: len(one.labels), reverse=True)[:batch]
-    most = batch if (fit := most_at_once(model, longest)) == len(longest) else fit
+    fit = most_at_once(model, longest)
+    most = fit if fit < len(longest) else batch
     for micro_batch in [size for size in range(batch, 0, -1) if batch % size == 0 and size <= most]:
         trainer = CompletionTrainer(
-            model or method.prepare(load_model(encoded.candidate), encoded.training_config.seed),
+            model or fresh(),
             subset,
-            encoded.training_config,
+            config,
             rate,
             meter,
             micro_batch,

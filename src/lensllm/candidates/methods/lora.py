@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from lensllm.candidates.configuration import first_line
 from lensllm.candidates.methods.base import Method
+from lensllm.candidates.methods.full import Full
 from lensllm.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Lora(Method):
                 return inject_adapter_in_model(config, model)
             except ValueError as error:
                 missing = ", ".join(targets)
-                raise InputError(f"it has no layers that LoRA can be put into ({missing}): {_first(error)}") from error
+                raise InputError(
+                    f"it has no layers that LoRA can be put into ({missing}): {first_line(error)}"
+                ) from error
 
     def base_learning_rate(self, parameters: int) -> float:
         """15 / sqrt(parameters), ten times that of full tuning: 1.3e-3 at 135 M, 1.8e-4 at 7 B.
@@ -81,7 +84,7 @@ class Lora(Method):
         >>> round(Lora().base_learning_rate(135_000_000), 4)
         0.0013
         """
-        return FULL_TIMES * 1.5 / math.sqrt(parameters)
+        return FULL_TIMES * Full().base_learning_rate(parameters)
 
     @property
     def backward(self) -> float:
@@ -111,7 +114,3 @@ def _tied_output(model: PreTrainedModel) -> str:
     output, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     tied = getattr(output, "weight", None) is getattr(embeddings, "weight", output)
     return next((name for name, module in model.named_modules() if tied and module is output), "")
-
-
-def _first(error: Exception) -> str:
-    return str(error).split(". ")[0].splitlines()[0]
