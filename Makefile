@@ -3,20 +3,35 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := .tools
 
 # Measurements that run in minutes, train nothing and need nothing that is not here.
-EVIDENCE := published own cost slots kernel-use kernel-noise quadrature phases plan fuzz odd-reading
+EVIDENCE := published scores own cost slots kernel-use kernel-noise quadrature phases plan fuzz odd-reading
 
-.PHONY: demo test evidence lint format clean
+# What the tests of the page look with. Where it cannot be had they are skipped, with the reason.
+CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome
+
+.PHONY: demo test browser tools evidence docs lint format clean
 
 demo: $(READY)
 	$(BIN)/lensllm demo
 
-test: $(READY)
-	$(BIN)/python -m pytest -n 2
+test: $(READY) $(TOOLS)/.ready browser
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+browser:
+	@($(CHROMIUM)) > /dev/null || timeout 240 sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium" > /dev/null 2>&1 || \
+		echo "there is no Chromium and it cannot be installed: the tests of the page are skipped"
+
+# The parsers of the tools that configurations are exported for, beside the package.
+tools: $(TOOLS)/.ready
 
 evidence: $(READY)
 	for subject in $(EVIDENCE); do $(BIN)/python -m evidence $$subject || exit 1; done
+
+# The site, in docs/_build; a warning is an error.
+docs: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -31,8 +46,13 @@ format: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs,gguf]"
 	touch $(READY)
 
+$(TOOLS)/.ready: tests/exporters/tools.txt $(READY)
+	rm -rf $(TOOLS)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(TOOLS) --requirement tests/exporters/tools.txt
+	touch $(TOOLS)/.ready
+
 clean:
-	rm -rf $(VENV) out dist build
+	rm -rf $(VENV) $(TOOLS) out dist build docs/_build

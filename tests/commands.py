@@ -23,3 +23,8 @@ def refused(capsys, *arguments):
     assert error.startswith("lensllm: ")
     assert error.count("\n") == 1
     return error
+
+
+def sums(count: int) -> list[dict[str, str]]:
+    """Examples of a task that can be learned: additions."""
+    return [{"prompt": f"{i} plus {i % 7} is", "completion": f" {i + i % 7}, to be sure"} for i in range(count)]

@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from commands import sums
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     GPT2Config,
@@ -31,15 +32,20 @@ VOCABULARY = 320
 END = 0
 
 
-def sums(count: int) -> list[dict[str, str]]:
-    """Examples of a task that can be learned: additions."""
-    return [{"prompt": f"{i} plus {i % 7} is", "completion": f" {i + i % 7}, to be sure"} for i in range(count)]
-
-
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of a GPT-2-, a Llama- and a T5-like model with random weights and one tokenizer."""
-    root = tmp_path_factory.mktemp("models")
+    return saved_models(tmp_path_factory.mktemp("models"), width=16)
+
+
+@pytest.fixture(scope="session")
+def wide_model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same with matrices that 4 bits can hold: 64 weights share a scale."""
+    return saved_models(tmp_path_factory.mktemp("wide"), width=64)
+
+
+def saved_models(root: Path, width: int) -> dict[str, Path]:
+    """Save the three under `root`."""
     bpe = ByteLevelBPETokenizer()
     texts = [row["prompt"] + row["completion"] for row in sums(200)]
     bpe.train_from_iterator(texts, vocab_size=VOCABULARY, special_tokens=["<end>"])
@@ -51,13 +57,13 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ends = {"bos_token_id": END, "eos_token_id": END, "pad_token_id": END}
     models = {
         "gpt": GPT2LMHeadModel(
-            GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, **still, **ends)
+            GPT2Config(vocab_size=VOCABULARY, n_embd=width, n_layer=2, n_head=2, n_positions=64, **still, **ends)
         ),
         "llama": LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=VOCABULARY,
-                hidden_size=16,
-                intermediate_size=32,
+                hidden_size=width,
+                intermediate_size=2 * width,
                 num_hidden_layers=2,
                 num_attention_heads=2,
                 max_position_embeddings=64,
@@ -68,9 +74,9 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "t5": T5ForConditionalGeneration(
             T5Config(
                 vocab_size=VOCABULARY,
-                d_model=16,
-                d_kv=8,
-                d_ff=32,
+                d_model=width,
+                d_kv=width // 2,
+                d_ff=2 * width,
                 num_layers=1,
                 num_heads=2,
                 decoder_start_token_id=END,

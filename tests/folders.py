@@ -31,3 +31,16 @@ def shard(folder: Path) -> None:
     index = {name: "model-00001-of-00001.safetensors" for name in weights(folder)}
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+
+
+def quantise(folder: Path, **settings: Any) -> Path:
+    """Save the model again with its linear layers in 4 bits, as folders named bnb-4bit have them."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, BitsAndBytesConfig
+
+    asked = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True} | settings
+    both = AutoConfig.from_pretrained(folder).is_encoder_decoder
+    kind = AutoModelForSeq2SeqLM if both else AutoModelForCausalLM
+    model = kind.from_pretrained(folder, dtype=torch.float32, quantization_config=BitsAndBytesConfig(**asked))
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder)
+    return folder

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from commands import refused, run
 
+from lensllm import __version__
 from lensllm.cli import interruptible, main, spread
 from lensllm.probes.record import Probe
 from lensllm.store import Store
@@ -70,6 +71,10 @@ def test_the_same_command_repeats_nothing(selected, capsys):
     assert answer == json.loads((folder / "selection.json").read_text())
 
 
+def test_the_version_is_told(capsys):
+    assert run(capsys, "--version") == f"lensllm {__version__}\n"
+
+
 def test_runs_are_listed(selected, capsys):
     folder, *_ = selected
     assert run(capsys, "runs", folder).count("done") == 9
@@ -116,7 +121,9 @@ def test_an_interrupted_command_says_that_nothing_is_lost(ending, workers, model
     process.send_signal(ending)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + ending
-    assert told == "lensllm: interrupted; finished runs are kept, the same command goes on from here\n"
+    *before, last = told.splitlines()
+    assert all(line.startswith("plan: ") for line in before)
+    assert last == "lensllm: interrupted; finished runs are kept, the same command goes on from here"
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert [run.status for _, run in Store(tmp_path).records(Run)] == ["done"] * 2
 

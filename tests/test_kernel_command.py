@@ -59,6 +59,27 @@ def test_the_store_keeps_the_probe_and_lends_its_losses(capsys, model, sums_file
     assert (task, probe.candidate, probe.losses) == ("sums", "gpt", first["losses"])
 
 
+def test_the_kernel_of_a_method_beside_the_losses_of_its_runs(capsys, model, sums_file, tmp_path):
+    select = ["select", sums_file, "--models", model, "--sizes", 20, "--num-train-epochs", 1, "--output-dir", tmp_path]
+    both = ["--methods", "full", "lora", "--lora-r", 4, "--max-test-examples", 10]
+    with pytest.raises(SystemExit):
+        main([*map(str, select), *map(str, both)])
+    capsys.readouterr()
+    runs = {run.candidate: run for _, run in Store(tmp_path).records(Run) if run.examples == 20}
+    same = ["--model", model, "--task", sums_file, "--probe", 16, "--output-dir", tmp_path]
+    full = json.loads(run(capsys, *same, "--json")[1])
+    lora = json.loads(run(capsys, *same, "--json", "--method", "lora", "--lora-r", 4)[1])
+    assert lora["measured"]["20"] == runs["gpt lora r4"].nats_per_byte
+    assert full["measured"]["20"] == runs["gpt full"].nats_per_byte
+    assert (full["method"], lora["method"]) == ("full", "lora r4")
+    assert full["trained_parameters"] == full["parameters"] == lora["parameters"]
+    assert lora["trained_parameters"] == runs["gpt lora r4"].trained_parameters
+    assert full["trace"] != lora["trace"]
+    assert len(Store(tmp_path).records(Probe)) == 2
+    shown = run(capsys, *same, "--method", "lora", "--lora-r", 4)[1]
+    assert f"The kernel is over what is trained: {lora['trained_parameters']:,} of lora r4" in " ".join(shown.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -68,6 +89,10 @@ def test_the_store_keeps_the_probe_and_lends_its_losses(capsys, model, sums_file
         (["--save", "NOWHERE/k.npz"], "cannot be written: there is no folder"),
         (["--html", "NOWHERE/k.html"], "cannot be written: there is no folder"),
         (["--curves", "OTHER"], "has no losses of gpt: its candidates are other"),
+        (
+            ["--method", "lora", "--lora-target-modules", "q_proj"],
+            "it has no layers that LoRA can be put into (q_proj)",
+        ),
         (["--model", "nonsense"], "no model 'nonsense'"),
         (["--task", "nowhere.jsonl"], "no such task file"),
     ],

@@ -437,7 +437,7 @@ def told(line: str) -> None:
 def run(
     study: StudyConfig, *, report: bool = False, json_file: str | Path | None = None, docs: str | Path | None = None
 ) -> dict[str, Any]:
-    """Measure everything; write the JSON and, into a folder `docs`, the section of search.md and its figures."""
+    """Measure everything; write the JSON and, into a folder `docs`, its section of the docs and its figures."""
     result = {
         "published": run_published(),
         "own": run_own(study, report=report),

@@ -1,4 +1,4 @@
-"""The tables and figures of `docs/search.md`, made from the measurements."""
+"""The tables and figures of `docs/search-in-depth.md`, made from the measurements."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CAPTIONS = {
 
 
 def write(result: dict[str, Any], docs: Path) -> None:
-    """Replace the cost section of `docs`/search.md and write its figures as SVG beside it.
+    """Replace the cost section of `docs`/search-in-depth.md and write its figures as SVG beside it.
 
     Raises:
         InputError: if figures cannot be written here.
@@ -46,7 +46,7 @@ def write(result: dict[str, Any], docs: Path) -> None:
             figures[f"cost_{split}_frontier"] = frontier_figure(result[split])
             figures[f"cost_{split}_reliability"] = reliability_figure(result[split])
     write_figures(docs / "figures", figures)
-    write_section(docs / "search.md", "cost", "python -m evidence cost --docs docs", tables(result), "Search")
+    write_section(docs / "search-in-depth.md", "cost", "python -m evidence cost --docs docs", tables(result), "Search")
 
 
 def tables(result: dict[str, Any]) -> str:

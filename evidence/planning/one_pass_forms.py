@@ -21,7 +21,7 @@ from evidence.results import write_numbers
 from lensllm.candidates import find_candidate
 from lensllm.tasks import read_task
 from lensllm.tuning.encoded_task import EncodedTask
-from lensllm.tuning.learning_rate import measure
+from lensllm.tuning.in_training import measure
 from lensllm.tuning.training_config import TrainingConfig
 
 RESULT = Path(__file__).with_suffix(".json")

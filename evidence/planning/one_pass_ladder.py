@@ -9,15 +9,16 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from lensllm.candidates.load import load_model
 from lensllm.tasks.encoded import Encoded
+from lensllm.tuning.device import device
 from lensllm.tuning.encoded_task import EncodedTask
-from lensllm.tuning.learning_rate import measure
+from lensllm.tuning.in_training import measure
+from lensllm.tuning.memory import out_of_memory
 from lensllm.tuning.run import LearningRateTrial, Run
 from lensllm.tuning.trainer import CompletionTrainer, Diverged
 from lensllm.tuning.training_config import TrainingConfig
@@ -72,8 +73,7 @@ class Trunk:
 
     def __init__(self, encoded: EncodedTask) -> None:
         self.model = load_model(encoded.candidate)
-        if torch.cuda.is_available():
-            self.model.to("cuda")
+        self.model.to(device())
         self.meter = encoded.meter(self.model)
         self._protocol = encoded.training_config
         self._micro_batch = encoded.training_config.per_device_train_batch_size
@@ -105,8 +105,8 @@ class Trunk:
             try:
                 trainer.train()
                 return
-            except torch.OutOfMemoryError:
-                if self._micro_batch == 1:
+            except RuntimeError as error:
+                if self._micro_batch == 1 or not out_of_memory(error):
                     raise
                 self.go_back(start)
                 self._micro_batch = max(size for size in range(1, self._micro_batch) if self._micro_batch % size == 0)

@@ -17,25 +17,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lensllm import testing, zoo
     from lensllm.bound_pipeline import bound
+    from lensllm.check_pipeline import check
+    from lensllm.curve_callback import CurveCallback
     from lensllm.curves import Curves
     from lensllm.errors import InputError
+    from lensllm.find_pipeline import find
     from lensllm.forecast import Forecast
     from lensllm.kernel_pipeline import kernel
     from lensllm.pipeline import select
-    from lensllm.planning import plan
+    from lensllm.planning.check import Check
+    from lensllm.planning.plan import plan
     from lensllm.search.callbacks import Callback
     from lensllm.selection import Selection
+    from lensllm.shortlist.shortlist import Shortlist
 
 __version__ = version("lensllm")
 
 __all__ = [
     "Callback",
+    "Check",
+    "CurveCallback",
     "Curves",
     "Forecast",
     "InputError",
     "Selection",
+    "Shortlist",
     "__version__",
     "bound",
+    "check",
+    "find",
     "kernel",
     "plan",
     "select",
@@ -45,11 +55,16 @@ __all__ = [
 
 _HOME = {
     "Callback": "search.callbacks",
+    "Check": "planning.check",
+    "CurveCallback": "curve_callback",
     "Curves": "curves",
     "Forecast": "forecast",
     "InputError": "errors",
     "Selection": "selection",
+    "Shortlist": "shortlist.shortlist",
     "bound": "bound_pipeline",
+    "check": "check_pipeline",
+    "find": "find_pipeline",
     "kernel": "kernel_pipeline",
     "plan": "planning",
     "select": "pipeline",

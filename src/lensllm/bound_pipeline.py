@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lensllm.candidates import find_candidate
+from lensllm.candidates.four_bits import GIVE
 from lensllm.config import TaskConfig
 from lensllm.errors import InputError, NothingMeasured
 from lensllm.execution import InProcess
@@ -24,6 +25,9 @@ from lensllm.tuning.quiet import quiet
 
 if TYPE_CHECKING:
     from lensllm.tuning.encoded_task import EncodedTask
+
+
+ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def bound(
         options: how the task is read, the fields of `TaskConfig`.
 
     Raises:
-        InputError: for a model, task or size that cannot be used, or weights that do not belong to the model.
+        InputError: for a model, task or size that cannot be used, or weights that do not belong to the model or are an
+            adapter alone.
 
     >>> import lensllm
     >>> report = lensllm.bound("gpt2-0.2m-random", "define", sizes=[50])
@@ -85,7 +90,11 @@ def bound(
     True
     """
     given, rows = settings_of(TaskConfig, task, options)
+    if tuned is not None:
+        _check_whole(Path(tuned))
     data, candidate = read_inputs_of_one(given, model, rows)
+    if candidate.four_bits is not None:
+        raise InputError(f"{candidate.name} comes in 4 bits, and weights in 4 bits cannot be trained: {GIVE}")
     config = given.training_config()
     if tuned is not None:
         from lensllm.tuning.encoded_task import EncodedTask
@@ -102,6 +111,15 @@ def bound(
         save_bounds(output_dir, data.name, bounds)
     decay = fit_decay(bounds) if len(bounds) >= DECAY_SIZES else None
     return BoundReport(data.name, candidate.name, bounds, decay, data.notes)
+
+
+def _check_whole(tuned: Path) -> None:
+    """An adapter's folder says where its A ended and not where it began, so how far it moved is not known."""
+    if (tuned / ADAPTER).is_file():
+        raise InputError(
+            f"{tuned} holds an adapter of peft, which does not say from which drawn weights it was trained, and the "
+            "bound is over how far it moved: give whole tuned weights"
+        )
 
 
 def _of_ladder(ladder: Ladder, output_dir: str | Path | None, callbacks: Sequence[Callback]) -> list[Bound]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, Literal, Self, get_origin
+from dataclasses import asdict, fields, replace
+from typing import Annotated, Any, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from lensllm.candidates import Full, Lora, Method
+from lensllm.candidates import Full, Lora, Method, Qlora
+from lensllm.candidates.shortlist_file import named_models
 from lensllm.errors import InputError
 from lensllm.tasks.conversation import Chat, Learn
 from lensllm.text import shortened
-from lensllm.tuning.training_config import TrainingConfig
+from lensllm.tuning.tracking import Tracker
+from lensllm.tuning.training_config import Checkpointing, Optimizer, Scheduler, TrainingConfig
+
+SCORE_EXAMPLES = 271
+"""1.645 sqrt(0.25 / n) <= 0.05: the 90 % interval of a share of one half reaches 0.05 to either side."""
 
 
 def takes_several(field: FieldInfo) -> bool:
@@ -78,8 +83,11 @@ class TaskConfig(BaseModel):
             return cls(**settings)
         except ValidationError as error:
             first = error.errors()[0]
+            if isinstance(own := first.get("ctx", {}).get("error"), InputError):
+                raise own from error
             name = shortened(".".join(map(str, first["loc"])))
-            known = f"; the options are {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
+            there = CandidateConfig.model_fields if len(first["loc"]) > 1 else cls.model_fields
+            known = f"; the options are {', '.join(there)}" if first["type"] == "extra_forbidden" else ""
             raise InputError(
                 f"option {name!r}: {first['msg'].lower()}, got {shortened(repr(first['input']), 80)}{known}"
             ) from error
@@ -105,21 +113,99 @@ class TaskConfig(BaseModel):
         )
 
 
-class SelectConfig(TaskConfig):
-    """Everything `select` can be told: the keys of its YAML file and its flags."""
+MethodName = Literal["full", "lora", "qlora"]
+Rank = Annotated[int, Field(ge=1, le=4096)]
+Alpha = Annotated[int, Field(ge=1, le=65536)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
-    models: list[str] = Field([], description="Candidates: local folders, zoo names or hub ids (org/name@revision).")
-    methods: list[Literal["full", "lora"]] = Field(
-        [], description="Ways to tune each of them: full, lora; by default lora from 100 M parameters on, or else full."
-    )
-    lora_r: int = Field(Lora.lora_r, ge=1, le=4096, description="LoRA: rank.")
-    lora_alpha: int = Field(Lora.lora_alpha, ge=1, le=65536, description="LoRA: scale, over the rank.")
-    lora_dropout: float = Field(Lora.lora_dropout, ge=0, lt=1, description="LoRA: share of its inputs dropped.")
+
+class CandidateConfig(BaseModel):
+    """A candidate with settings of its own; those it leaves out are the command's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    method: MethodName | None = None
+    lora_r: Rank | None = None
+    lora_alpha: Alpha | None = None
+    lora_dropout: Dropout | None = None
+    lora_target_modules: list[str] | None = None
+    use_dora: bool | None = None
+    use_rslora: bool | None = None
+
+    def tuned_by(self, lora: Lora) -> Method | None:
+        """Its method; None for the default.
+
+        Args:
+            lora: what it leaves out.
+
+        Raises:
+            InputError: if it has settings that its method has not.
+        """
+        own = self.model_dump(exclude={"model", "method"}, exclude_none=True)
+        if self.method == "full":
+            if own:
+                raise InputError(
+                    f"candidate {self.model}: {next(iter(own))} is a setting of lora, and it is tuned in full"
+                )
+            return Full()
+        if "lora_target_modules" in own:
+            own["lora_target_modules"] = tuple(own["lora_target_modules"])
+        made = replace(lora, **own)
+        if self.method == "qlora":
+            return Qlora(**asdict(made))
+        return made if own or self.method else None
+
+
+class LoraConfig(TaskConfig):
+    """A task, and LoRA's settings."""
+
+    lora_r: Rank = Field(Lora.lora_r, description="LoRA: rank.")
+    lora_alpha: Alpha = Field(Lora.lora_alpha, description="LoRA: scale, over the rank.")
+    lora_dropout: Dropout = Field(Lora.lora_dropout, description="LoRA: share of its inputs dropped.")
     lora_target_modules: list[str] = Field(
         list(Lora.lora_target_modules), description="LoRA: names of the layers, or all-linear."
     )
     use_dora: bool = Field(Lora.use_dora, description="LoRA: train lengths apart from directions (DoRA).")
     use_rslora: bool = Field(Lora.use_rslora, description="LoRA: scale over the root of the rank (rsLoRA).")
+
+    def lora(self) -> Lora:
+        """LoRA with these settings."""
+        settings = {one.name: getattr(self, one.name) for one in fields(Lora)}
+        return Lora(**settings | {"lora_target_modules": tuple(self.lora_target_modules)})
+
+
+class MethodConfig(LoraConfig):
+    """A task, and how one model is tuned on it."""
+
+    method: MethodName = Field("full", description="How the model is tuned: full, lora, qlora.")
+    seed: int = Field(TrainingConfig.seed, ge=0, lt=1 << 32, description="Seed of adapters and training order.")
+
+    def tuned_by(self) -> Method:
+        """The method with its settings."""
+        return methods_of(self.lora())[self.method]
+
+
+def methods_of(lora: Lora) -> dict[str, Method]:
+    """Every method by its name, with LoRA's settings."""
+    return {"full": Full(), "lora": lora, "qlora": Qlora(**asdict(lora))}
+
+
+class SelectConfig(LoraConfig):
+    """Everything `select` can be told: the keys of its YAML file and its flags."""
+
+    models: list[str] = Field(
+        [],
+        description="Candidates: local folders, zoo names, hub ids (org/name@revision), or @file, one name a line.",
+    )
+    candidates: list[CandidateConfig] = Field(
+        [], description="Candidates beside these, with settings of their own: a list in YAML (docs/methods.md)."
+    )
+    methods: list[MethodName] = Field(
+        [],
+        description="Ways to tune each of them: full, lora, qlora; by default lora from 100 M parameters on, or else "
+        "full.",
+    )
     output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
     budget: float | None = Field(
         None,
@@ -135,31 +221,122 @@ class SelectConfig(TaskConfig):
     )
     stop_p_best: float = Field(0.95, gt=0, le=1, description="Stop once the choice is the best with this probability.")
     stop_regret: float = Field(
-        0.001, ge=0, description="Stop once the choice's expected loss above the best's is this part of the loss."
+        0.001,
+        ge=0,
+        description="Stop once the choice is expected behind the best by this part of the loss, or of a score's range.",
     )
     sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a search within a budget.")
+    score: list[str] = Field(
+        [],
+        description="Scores of the answers to measure beside the loss (docs/scores.md), or path/to/score.py:function.",
+    )
+    score_examples: int = Field(
+        SCORE_EXAMPLES,
+        ge=10,
+        le=1_000_000,
+        description="Test examples that are scored a run; 271 tell a share to 0.05 either way, at 90 %.",
+    )
+    rank_by: str = Field(
+        "loss",
+        description="What candidates are ranked by and the search goes by: loss, or one of the scores.",
+    )
+    keep_score: str = Field(
+        "", description="A second task, on which nothing is trained: what tuning takes away there is measured."
+    )
+    keep_drop: float = Field(
+        0.05, gt=0, lt=1, description="Mark candidates that lose more there: part of the loss, or of a score's range."
+    )
     kernel: bool = Field(
         False, description="Probe every model's kernel first, paid from the budget, and forecast with it."
     )
+    price_per_hour: float | None = Field(
+        None, ge=0, le=1e9, description="What an hour of this machine costs, to tell what comes next in money, too."
+    )
+    value_per_percent: float | None = Field(
+        None, ge=0, le=1e15, description="What one percent less loss is worth, in the same money."
+    )
+    report_to: list[Tracker] = Field(
+        [], description="Trackers that hear of every run: trackio, wandb, mlflow, tensorboard (docs/trackers.md)."
+    )
     workers: int = Field(
-        0, ge=0, le=1024, description="Worker processes of one thread; 0: one a core, or one with a GPU."
+        0,
+        ge=0,
+        le=1024,
+        description="Worker processes, which share out the cores; 0: one a GPU, or one a core without.",
+    )
+    gpus_per_run: int = Field(1, ge=1, le=64, description="GPUs that one model is spread over, for room.")
+    executor: Literal["processes", "ray"] = Field(
+        "processes", description="Where runs go: processes of this machine, or the nodes of a Ray cluster."
+    )
+    ray_address: str = Field(
+        "auto",
+        description="The cluster: host:port; auto: what this machine is a part of, or else one of its own; local.",
     )
     num_train_epochs: int = Field(
         TrainingConfig.num_train_epochs, ge=1, le=1000, description="Passes over each subset."
     )
     per_device_train_batch_size: int = Field(
-        TrainingConfig.per_device_train_batch_size, ge=1, le=4096, description="Examples a step."
+        TrainingConfig.per_device_train_batch_size,
+        ge=1,
+        le=4096,
+        description="Examples at once; fewer, with the same steps, where memory is short.",
+    )
+    gradient_accumulation_steps: int = Field(
+        TrainingConfig.gradient_accumulation_steps,
+        ge=1,
+        le=4096,
+        description="So many times as many examples make a step.",
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=10, description="Its peak, for every candidate; by default three are tried."
+    )
+    lr_scheduler_type: Scheduler = Field(
+        TrainingConfig.lr_scheduler_type, description="How the learning rate falls after warming up."
+    )
+    warmup_ratio: float = Field(TrainingConfig.warmup_ratio, ge=0, lt=1, description="Part of the steps to warm up.")
+    weight_decay: float = Field(TrainingConfig.weight_decay, ge=0, le=1, description="Of the optimizer.")
+    max_grad_norm: float = Field(
+        TrainingConfig.max_grad_norm, gt=0, le=1e6, description="Longer gradients are scaled down to this length."
+    )
+    optim: Optimizer = Field(TrainingConfig.optim, description="The optimizer; 8 bits and pages by bitsandbytes.")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="What is computed in; auto: bfloat16 on devices that have it, float32 on the CPU."
+    )
+    gradient_checkpointing: Checkpointing = Field(
+        TrainingConfig.gradient_checkpointing,
+        description="Form activations anew in the backward pass; auto: where memory does not suffice without.",
     )
     max_test_examples: int = Field(
         TrainingConfig.max_test_examples, ge=10, le=1_000_000, description="Test examples measured a run."
     )
     seed: int = Field(TrainingConfig.seed, ge=0, lt=1 << 32, description="Seed of the training order.")
 
-    def lora(self) -> Lora:
-        """LoRA with these settings."""
-        settings = {one.name: getattr(self, one.name) for one in fields(Lora)}
-        return Lora(**settings | {"lora_target_modules": tuple(self.lora_target_modules)})
+    @field_validator("models")
+    @classmethod
+    def _files_are_read(cls, models: list[str]) -> list[str]:
+        return named_models(models)
 
-    def tuning_methods(self) -> list[Method]:
-        """The methods asked for, each once; none for the default."""
-        return [Full() if name == "full" else self.lora() for name in dict.fromkeys(self.methods)]
+    def training_config(self) -> TrainingConfig:
+        """The training settings among these, with the type that this machine computes in."""
+        from lensllm.tuning.device import own_dtype
+
+        trials = TrainingConfig.learning_rate_trials if self.learning_rate is None else (1.0,)
+        known = {one.name: getattr(self, one.name) for one in fields(TrainingConfig) if hasattr(self, one.name)}
+        dtype = own_dtype() if self.dtype == "auto" else self.dtype
+        return TrainingConfig(**known | {"dtype": dtype, "learning_rate_trials": trials})
+
+    def model_names(self) -> list[str]:
+        """All models asked for, each once as it was written, but for those written twice in `models`."""
+        named = [one.model for one in self.candidates if one.model not in self.models]
+        return [*self.models, *dict.fromkeys(named)]
+
+    def asked(self) -> list[tuple[str, Method | None]]:
+        """Every model and how it is to be tuned; None for the default.
+
+        Raises:
+            InputError: as `CandidateConfig.tuned_by`.
+        """
+        known = methods_of(self.lora())
+        methods: list[Method | None] = [known[name] for name in self.methods]
+        crossed = [(model, method) for model in self.models for method in methods or [None]]
+        return [*crossed, *((one.model, one.tuned_by(self.lora())) for one in self.candidates)]

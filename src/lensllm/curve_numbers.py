@@ -1,4 +1,4 @@
-"""Numbers as people write them in tables of losses: `1,000`, `1_000`, `1k`, `0,75`."""
+"""Numbers as people write them in tables of losses and scores: `1,000`, `1_000`, `1k`, `0,75`."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def is_ambiguous_size(text: str) -> bool:
     return bool(DOTTED.fullmatch(text.strip()))
 
 
-def loss_of(text: str, decimal_comma: bool = False) -> float | None:
-    """A loss; NaN where none was measured, infinity for a run that diverged, None where the text is no number."""
+def number_of(text: str, decimal_comma: bool = False) -> float | None:
+    """A measurement; NaN where there is none, infinity for a run that diverged, None where the text is no number."""
     text = text.strip()
     if text.lower() in MISSING:
         return math.nan

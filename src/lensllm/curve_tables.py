@@ -1,4 +1,4 @@
-"""Read a table of measured losses right, or refuse it with the row and the column; write one that is safe to open."""
+"""Read a table of measured losses or scores right, or refuse it with row and column; write one that is safe to open."""
 
 from __future__ import annotations
 
@@ -12,44 +12,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lensllm.curve_numbers import DECIMAL_COMMA, is_ambiguous_size, loss_of, size_of
-from lensllm.delimited import Delimited, encoding_of, read_delimited
+from lensllm.curve_losses import SCORES, Losses
+from lensllm.curve_numbers import is_ambiguous_size, number_of, size_of
+from lensllm.curve_scores import Scores
+from lensllm.curve_values import Cell, Values
+from lensllm.delimited import Delimited, open_delimited
 from lensllm.errors import InputError
 from lensllm.text import counted, listed, shortened, visible
 
 NAME_COLUMNS = ("candidate", "model", "config name")
 SIZE_COLUMNS = ("examples", "d", "n")
-LOSS = "loss"
 STANDARD_ERROR = "standard_error"
 SEEDS = frozenset({"seed", "run", "trial", "repeat", "replicate", "fold", "subset_seed", "seed_id"})
 SETTINGS = frozenset({"task", "dataset", "data", "split", "metric", "unit", "measure", "set", "benchmark", "language"})
-SCORES = frozenset(
-    {
-        "acc",
-        "accuracy",
-        "f1",
-        "precision",
-        "recall",
-        "auc",
-        "auroc",
-        "bleu",
-        "rouge",
-        "rouge1",
-        "rouge2",
-        "rougel",
-        "em",
-    }
-    | {"exact_match", "score", "reward", "mcc", "win_rate", "pass@1", "r2", "meteor", "chrf", "comet"}
-)
 BOOKKEEPING = frozenset(
     {"id", "run_id", "date", "time", "timestamp", "note", "notes", "comment", "path", "file", "host", "device", "gpu"}
     | {"commit", "status", "name"}
 )
-APART = 2.0
-"""Measurements of one point that differ by more than this factor, with no seed to tell them apart, contradict."""
-RISE = 1.01
-MOSTLY = 0.8
-FEW = 5
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
@@ -60,7 +39,7 @@ class CurveTable:
     Attributes:
         candidates: names in the order of the file.
         sizes: numbers of examples, ascending.
-        losses: shape (K, S); NaN where nothing was measured.
+        losses: or scores, shape (K, S); NaN where nothing was measured.
         features: other columns, a row a candidate.
         notes: what was averaged, left out or not used.
         standard_errors: of the losses, shape (K, S), NaN where the table gives none; None without such a column.
@@ -96,7 +75,59 @@ def read_curve_table(path: Path, ours: bool = False) -> CurveTable:
         InputError: if the file is missing or no table; or naming row and column of a value that cannot be what it
             stands for; or if its values contradict each other, or rise with the data as scores do.
     """
-    table = _opened(path)
+    made = table_of(open_delimited(path), path)
+    if not ours:
+        _check_direction(made, path, Losses())
+    return made
+
+
+def read_score_table(path: Path, scores: Scores, name: str = "") -> CurveTable:
+    """Read a table of scores as `read_curve_table` reads losses: (candidate, examples, score), or wide.
+
+    Args:
+        path: of the file.
+        scores: between what they lie.
+        name: of the score to be read of those in a selection's `scores.csv`; empty for any other file.
+
+    Raises:
+        InputError: as `read_curve_table`, but that scores lie between floor and ceiling and may fall.
+    """
+    table = open_delimited(path)
+    made = table_of(_of_one_score(table, path, name) if name else table, path, scores)
+    if not name:
+        _check_direction(made, path, scores)
+    return made
+
+
+def _of_one_score(table: Delimited, path: Path, name: str) -> Delimited:
+    """What `select` wrote of one score on the test examples, with the columns that are read."""
+    kept = ["candidate", "examples", "value", "standard_error"]
+    if missing := [one for one in (*kept, "task", "score") if one not in table.header]:
+        raise InputError(f"{path} has no column {missing[0]!r}: run the selection again to write it anew")
+    place = {column: i for i, column in enumerate(table.header)}
+    rows = [
+        (number, [cells[place[column]] for column in kept])
+        for number, cells in table.rows
+        if len(cells) == len(table.header) and (cells[place["task"]], cells[place["score"]]) == ("test", name)
+    ]
+    return Delimited(kept, rows, table.delimiter, table.notes)
+
+
+def _check_direction(made: CurveTable, path: Path, values: Values) -> None:
+    made.notes += values.check_direction(path, made.candidates, np.array(made.sizes), made.losses)
+
+
+def table_of(table: Delimited, path: Path, values: Values | None = None) -> CurveTable:
+    """The values in a table of cells, whose columns are those of `read_curve_table`.
+
+    Args:
+        table: its cells.
+        path: where they come from, for messages.
+        values: what is measured, losses if None.
+
+    Raises:
+        InputError: as `read_curve_table`, but that whether values rise or fall is not looked at.
+    """
     columns = {column.casefold(): column for column in reversed(table.header)}
     name = next((columns[column] for column in NAME_COLUMNS if column in columns), None)
     if name is None:
@@ -107,34 +138,13 @@ def read_curve_table(path: Path, ours: bool = False) -> CurveTable:
         if len(cells) < len(table.header):
             raise InputError(f"{path} row {number} has {len(cells)} cells, the header {len(table.header)}")
     size = next((columns[column] for column in SIZE_COLUMNS if column in columns), None)
-    reader = _Reader(path, table, name)
-    tidy = size is not None and LOSS in columns
-    made = reader.tidy(str(size), columns[LOSS]) if tidy else reader.wide()
-    if not ours:
-        _refuse_scores(made, path)
+    reader = _Reader(path, table, name, values or Losses())
+    column = reader.values.column(path, columns, reader.column)
+    for read in (name, *((size, column, columns.get(STANDARD_ERROR)) if size and column else ())):
+        reader.check_spelled_once(read)
+    made = reader.tidy(size, column) if size and column else reader.wide()
     made.notes[:0] = table.notes
     return made
-
-
-def _opened(path: Path) -> Delimited:
-    try:
-        if not path.is_file():
-            raise InputError(f"no such file: {shortened(visible(path), 120)}")
-        raw = path.read_bytes()
-        text = raw.decode(encoding_of(raw[:4]))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a CSV table: it is not text in UTF-8 (byte {error.start:,})") from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        shown = getattr(error, "strerror", None) or error
-        raise InputError(f"{shortened(visible(path), 120)} cannot be read: {shown}") from error
-    if "\x00" in text:
-        raise InputError(f"{path} is not a CSV table: it holds NUL characters")
-    table = read_delimited(text, str(path), "\t" if path.suffix.lower() == ".tsv" else ",")
-    if not table.header:
-        raise InputError(f"{path} is not a CSV table: it is empty")
-    return table
 
 
 @dataclass
@@ -142,6 +152,19 @@ class _Reader:
     path: Path
     table: Delimited
     name: str
+    values: Values
+
+    def check_spelled_once(self, column: str | None) -> None:
+        """Refuse a second column of the same name in other letters: one of the two would not be read."""
+        same = [one for one in self.table.header if column and one.casefold() == column.casefold()]
+        if len(same) > 1:
+            raise InputError(f"{self.path} has more than one column {_shown(same)}: leave out what is not to be read")
+
+    def cells(self, column: str) -> list[Cell]:
+        """The cells of a column, row by row."""
+        comma = self.table.delimiter != ","
+        texts = zip(self.column(column), self.numbers, strict=True)
+        return [Cell(text, self.path, number, column, comma) for text, number in texts]
 
     def column(self, column: str) -> list[str]:
         place = self.table.header.index(column)
@@ -159,56 +182,19 @@ class _Reader:
                 raise InputError(f"{self.path} row {number}: {self.name!r} is empty, expected a name")
         return names
 
-    def loss(self, text: str, number: int, column: str) -> float:
-        """A loss above 0, NaN if none was measured, infinity if the run diverged.
-
-        Raises:
-            InputError: naming row and column of anything else.
-        """
-        comma = self.table.delimiter != ","
-        value = loss_of(text, comma)
-        where, shown = f"{self.path} row {number}: {column!r}", repr(shortened(text, 40))
-        if value is None and text.endswith("%"):
-            raise InputError(f"{where} is {shown}: percentages are scores, expected losses, of which less is better")
-        if value is None and DECIMAL_COMMA.fullmatch(text):
-            raise InputError(f"{where} is {shown}: write a decimal point")
-        if value is None:
-            raise InputError(f"{where} is {shown}, expected a number")
-        if value <= 0:
-            raise InputError(f"{where} is {shown}: losses have to be above 0, as their logarithms are taken")
-        if math.isfinite(value) and not 1e-12 <= value <= 1e12:
-            raise InputError(f"{where} is {shown}: that is no loss of a language model, expected 1e-12 to 1e12")
-        return value
-
-    def size(self, text: str, number: int, column: str) -> float:
-        """A number of examples.
-
-        Raises:
-            InputError: naming row and column of anything else.
-        """
-        where, shown = f"{self.path} row {number}: {column!r}", repr(shortened(text, 40))
-        if is_ambiguous_size(text) and self.table.delimiter != ",":
-            raise InputError(f"{where} is {shown}, which may be {text.replace('.', '')}: write it without points")
-        value = size_of(text)
-        if value is None and loss_of(text) is not None:
-            raise InputError(f"{where} is {shown}: sizes must be numbers of examples, 0 or more and whole")
-        if value is None:
-            raise InputError(f"{where} is {shown}, expected a number")
-        return value
-
-    def tidy(self, size: str, loss: str) -> CurveTable:
+    def tidy(self, size: str, value: str) -> CurveTable:
         """The table of one row a measurement."""
         names, numbers = self.names(), self.numbers
-        sizes = [self.size(t, n, size) for t, n in zip(self.column(size), numbers, strict=True)]
-        losses = [self.loss(t, n, loss) for t, n in zip(self.column(loss), numbers, strict=True)]
+        sizes = [cell.size for cell in self.cells(size)]
+        measured = [self.values.value(cell) for cell in self.cells(value)]
         header = self.table.header
         error = next((column for column in header if column.casefold() == STANDARD_ERROR), None)
-        others = [column for column in header if column not in (self.name, size, loss, error)]
+        others = [column for column in header if column not in (self.name, size, value, error)]
         seeds = [column for column in others if column.casefold() in SEEDS]
-        notes: list[str] = []
+        notes = self.values.notes(self.column(value))
         kept = self._features(names, sizes, [column for column in others if column not in seeds], notes)
         seed_rows = list(zip(*(self.column(column) for column in seeds), strict=True)) or [()] * len(names)
-        points = [_Point(*row) for row in zip(names, sizes, losses, numbers, seed_rows, strict=True)]
+        points = [_Point(*row) for row in zip(names, sizes, measured, numbers, seed_rows, strict=True)]
         order = list(dict.fromkeys(names))
         wide = self._averaged(points, order, notes)
         first = [names.index(name) for name in order]
@@ -219,14 +205,10 @@ class _Reader:
         return found
 
     def _standard_errors(self, column: str, table: CurveTable, names: list[str], sizes: list[float]) -> np.ndarray:
-        """Standard errors of the losses, the mean where a point has several: seeds are tested on the same examples."""
+        """Standard errors of the values, the mean where a point has several: seeds are tested on the same examples."""
         found: dict[tuple[str, float], list[float]] = {}
-        for text, number, name, size in zip(self.column(column), self.numbers, names, sizes, strict=True):
-            value = loss_of(text, self.table.delimiter != ",")
-            if value is None or value < 0:
-                shown = repr(shortened(text, 40))
-                raise InputError(f"{self.path} row {number}: {column!r} is {shown}, expected a number, 0 or more")
-            if math.isfinite(value):
+        for cell, name, size in zip(self.cells(column), names, sizes, strict=True):
+            if math.isfinite(value := self.values.error(cell)):
                 found.setdefault((name, size), []).append(value)
         errors = np.full(table.losses.shape, np.nan)
         for (name, size), seen in found.items():
@@ -243,7 +225,7 @@ class _Reader:
         for column in columns:
             values = self.column(column)
             key = column.casefold()
-            if key in SETTINGS:
+            if key in SETTINGS or key == self.values.name:
                 self._one_setting(column, values)
             by_name: dict[str, set[str]] = {}
             by_point: dict[tuple[str, float], set[str]] = {}
@@ -254,7 +236,7 @@ class _Reader:
                 kept[column] = values
                 continue
             twice = next((point for point, of in by_point.items() if len(of) > 1), None)
-            numeric = all(loss_of(value, True) is not None for value in values)
+            numeric = all(number_of(value, True) is not None for value in values)
             if (twice is not None and not numeric) or (not numeric and key not in BOOKKEEPING):
                 about = f"{visible(twice[0])} at {twice[1]:,.0f} examples" if twice else "rows of one candidate"
                 raise InputError(
@@ -271,15 +253,13 @@ class _Reader:
         if len(found) > 1:
             raise InputError(
                 f"{self.path} has rows of several kinds in {column!r} ({listed([repr(v) for v in found])}): their "
-                "losses cannot be compared, give one table for each"
+                f"{self.values.plural} cannot be compared, give one table for each"
             )
-        if column.casefold() == "metric" and found[0].casefold() in SCORES:
-            raise InputError(
-                f"{self.path} holds {found[0]!r}, of which more is better: give losses (for an accuracy, the errors)"
-            )
+        if column.casefold() in ("metric", self.values.name):
+            self.values.check_metric(self.path, found[0])
 
     def _averaged(self, points: list[_Point], order: list[str], notes: list[str]) -> tuple[list[float], np.ndarray]:
-        """Sizes and losses, the mean where a point was measured with several seeds; notes say so."""
+        """Sizes and values, the mean where a point was measured with several seeds; notes say so."""
         groups: dict[tuple[str, float], list[_Point]] = {}
         for point in points:
             groups.setdefault((point.candidate, point.size), []).append(point)
@@ -292,10 +272,10 @@ class _Reader:
             if len(distinct) > 1:
                 told = self._told(candidate, size, done)
                 if len({point.seed for point in done}) < len(done):
-                    if max(distinct) > APART * min(distinct):
+                    if self.values.contradict(list(distinct)):
                         raise InputError(f"{told}: which is right? Name a column 'seed' if both were measured")
                     averaged.append(told)
-                elif max(distinct) > APART * min(distinct):
+                elif self.values.contradict(list(distinct)):
                     averaged.append(told)
                 seeded += 1
             if done:
@@ -312,13 +292,14 @@ class _Reader:
             notes.append(f"rows that repeat a measurement count once ({repeats:,} left out)")
         unmeasured = [point.row for point in points if not math.isfinite(point.loss)]
         if unmeasured:
-            notes.append(f"{counted(len(unmeasured), 'row')} without a loss left out (row {listed(unmeasured)})")
+            rows = f"{counted(len(unmeasured), 'row')} without a {self.values.name} left out"
+            notes.append(f"{rows} (row {listed(unmeasured)})")
         return sizes, losses
 
     def _told(self, candidate: str, size: float, group: list[_Point]) -> str:
         seen = listed([f"{point.loss:g} (row {point.row})" for point in group])
-        factor = max(p.loss for p in group) / min(p.loss for p in group)
-        return f"{self.path}: {candidate} at {size:,.0f} examples has the losses {seen}, a factor of {factor:.3g} apart"
+        apart = self.values.apart([point.loss for point in group])
+        return f"{self.path}: {candidate} at {size:,.0f} examples has the {self.values.plural} {seen}, {apart}"
 
     def wide(self) -> CurveTable:
         """The table of one row a candidate."""
@@ -333,8 +314,7 @@ class _Reader:
         ordered = sorted(sized, key=lambda column: sized[column] or 0.0)
         losses = np.full((len(names), len(ordered)), np.nan)
         for s, column in enumerate(ordered):
-            for k, (text, number) in enumerate(zip(self.column(column), numbers, strict=True)):
-                losses[k, s] = self.loss(text, number, column)
+            losses[:, s] = [self.values.value(cell) for cell in self.cells(column)]
         diverged = int(np.isinf(losses).sum())
         losses[~np.isfinite(losses)] = np.nan
         measured = np.isfinite(losses).any(axis=0)
@@ -344,7 +324,7 @@ class _Reader:
             if column.casefold() in SETTINGS:
                 self._one_setting(column, self.column(column))
         features = pd.DataFrame({column: _typed(self.column(column)) for column in others}, index=names)
-        notes = []
+        notes = self.values.notes([text for column in ordered for text in self.column(column)])
         empty = [name for name, row in zip(names, losses, strict=True) if not np.isfinite(row).any()]
         if diverged:
             notes.append(f"{counted(diverged, 'measurement')} with an infinite loss left out")
@@ -368,10 +348,12 @@ class _Reader:
                 "write whole numbers, 1000 or 1,000 or 1k"
             )
         if not sized:
-            scores = [column for column in others if column.casefold() in SCORES]
+            name, scores = self.values.name, [column for column in others if column.casefold() in SCORES]
             hint = f"; {_shown(scores)} is a score, give losses, of which less is better" if scores else ""
+            if scores and name == "score":
+                hint = f"; if {_shown(scores[:1])} is what to read, name it 'score'"
             raise InputError(
-                f"{self.path} is neither tidy (columns candidate, examples, loss) nor wide (candidate and one column "
+                f"{self.path} is neither tidy (columns candidate, examples, {name}) nor wide (candidate and one column "
                 f"a number of examples): its columns are {_shown(header)}{hint}"
             )
         same = [column for i, column in enumerate(sized) if sized[column] in list(sized.values())[:i]]
@@ -382,40 +364,9 @@ class _Reader:
             )
 
 
-def _refuse_scores(table: CurveTable, path: Path) -> None:
-    """Refuse a table whose values rise with the data: losses fall, scores rise.
-
-    Raises:
-        InputError: if four in five candidates that were measured at three sizes or more rise; of those at two, if
-            there are five or more.
-    """
-    tuned = np.array(table.sizes) > 0
-    measured = np.isfinite(table.losses[:, tuned]).sum(axis=1)
-    least = 3 if np.any(measured >= 3) else 2
-    if least == 2 and np.sum(measured == 2) < FEW:
-        return
-    rising, told, judged = 0, "", 0
-    for name, row in zip(table.candidates, table.losses[:, tuned], strict=True):
-        seen = np.flatnonzero(np.isfinite(row))
-        if len(seen) < least:
-            continue
-        judged += 1
-        first, last = row[seen[0]], row[seen[-1]]
-        steps = np.diff(row[seen])
-        if last > first * RISE and np.sum(steps > 0) > len(steps) / 2:
-            rising += 1
-            sizes = np.array(table.sizes)[tuned][seen]
-            told = told or f"{name}: {first:g} at {sizes[0]:,.0f}, {last:g} at {sizes[-1]:,.0f}"
-    if judged and rising >= MOSTLY * judged:
-        raise InputError(
-            f"{path}: the values of {rising} of {counted(judged, 'candidate')} rise with the data ({told}), and "
-            "losses fall: if these are scores, of which more is better, give errors (100 minus an accuracy)"
-        )
-
-
 def _typed(values: list[str]) -> list[float] | list[str]:
     """Numbers where all are numbers or empty; otherwise text, as it is."""
-    numbers = [loss_of(value) for value in values]
+    numbers = [number_of(value) for value in values]
     if all(number is not None for number in numbers) and any(number == number for number in numbers):
         found = [float(number) if number is not None else math.nan for number in numbers]
         return found

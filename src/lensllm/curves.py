@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from lensllm.arrays import Floats
-from lensllm.curve_tables import read_curve_table, written_name
+from lensllm.curve_sources import HowRead, is_tracked, read_runs
+from lensllm.curve_tables import CurveTable, read_curve_table, written_name
 from lensllm.errors import InputError
 from lensllm.files import write_whole
 from lensllm.records import Record
@@ -174,11 +175,12 @@ class Curves:
         """
         runs = [record for record in records if isinstance(record, Run)]
         names = list(candidates if candidates is not None else dict.fromkeys(run.candidate for run in runs))
-        done = [run for run in runs if run.status == "done" and run.candidate in names]
+        rows = {name: row for row, name in reversed([*enumerate(names)])}
+        done = [run for run in runs if run.status == "done" and run.candidate in rows]
         columns = sorted(set(sizes if sizes is not None else (run.examples for run in done)))
         losses, errors = np.full((2, len(names), len(columns)), np.nan)
         for run in done:
-            at = names.index(run.candidate), columns.index(run.examples)
+            at = rows[run.candidate], columns.index(run.examples)
             losses[at], errors[at] = objective.read(run)
         measured = np.array(columns, dtype=float)
         return cls(tuple(names), measured, losses, standard_errors=errors, ceiling=objective.ceiling)
@@ -224,7 +226,40 @@ class Curves:
         >>> curves.candidates, curves.sizes.tolist(), curves.losses.tolist()
         (('small', 'large'), [50.0, 100.0, 200.0], [[1.6, 1.5, 1.41], [1.8, 1.65, nan]])
         """
-        table = read_curve_table(Path(path), ours)
+        return cls.of_table(read_curve_table(Path(path), ours))
+
+    @classmethod
+    def read(cls, source: str | Path, how: HowRead | None = None) -> Curves:
+        """Read a table of losses, or runs that a trainer or a tracker tells of (docs/trackers.md).
+
+        Args:
+            source: a CSV file as `read_csv`; a folder of runs with `trainer_state.json`, MLflow's or TensorBoard's
+                files; a CSV that W&B or MLflow wrote; `trackio:PROJECT` or `wandb:ENTITY/PROJECT`.
+            how: what is to be said of runs; not for tables.
+
+        Raises:
+            InputError: as `read_csv` or `lensllm.curve_sources.read_runs`, or if `how` is given for a table.
+
+        >>> import json, tempfile
+        >>> log = [{"step": 21, "eval_loss": 1.5},
+        ...        {"step": 21, "train_runtime": 3.0, "train_samples_per_second": 50.0}]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Path(folder, "small", "of-50")
+        ...     run.mkdir(parents=True)
+        ...     _ = (run / "trainer_state.json").write_text(json.dumps({"num_train_epochs": 3, "log_history": log}))
+        ...     curves = Curves.read(folder)
+        >>> curves.candidates, curves.sizes.tolist(), curves.losses.tolist()
+        (('small',), [50.0], [[1.5]])
+        """
+        if is_tracked(str(source)):
+            return cls.of_table(read_runs(str(source), how or HowRead()))
+        if how is not None and how != HowRead():
+            raise InputError(f"{source} is a table of losses: leave out what is for runs of trainers and trackers")
+        return cls.read_csv(source)
+
+    @classmethod
+    def of_table(cls, table: CurveTable) -> Curves:
+        """The curves in a table that was read; its notes with them."""
         notes = tuple(visible(note) for note in table.notes)
         errors = np.zeros(0) if table.standard_errors is None else table.standard_errors
         return cls(tuple(table.candidates), np.array(table.sizes), table.losses, table.features, notes, errors)

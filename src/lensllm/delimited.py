@@ -6,10 +6,11 @@ import codecs
 import csv
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from lensllm.errors import InputError
-from lensllm.text import listed, shortened
+from lensllm.text import listed, shortened, visible
 
 LONGEST_CELL = 1 << 30
 MARKS = (
@@ -44,6 +45,32 @@ class Delimited:
 def encoding_of(start: bytes) -> str:
     """The encoding that the first bytes of a file tell: by its byte order mark, or UTF-8."""
     return next((encoding for mark, encoding in MARKS if start.startswith(mark)), "utf-8")
+
+
+def open_delimited(path: Path) -> Delimited:
+    """Read a file as a table: CSV, or TSV by its name.
+
+    Raises:
+        InputError: if it is missing, no text in UTF-8 or UTF-16, empty, or as `read_delimited`.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"no such file: {shortened(visible(path), 120)}")
+        raw = path.read_bytes()
+        text = raw.decode(encoding_of(raw[:4]))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a CSV table: it is not text in UTF-8 (byte {error.start:,})") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        shown = getattr(error, "strerror", None) or error
+        raise InputError(f"{shortened(visible(path), 120)} cannot be read: {shown}") from error
+    if "\x00" in text:
+        raise InputError(f"{path} is not a CSV table: it holds NUL characters")
+    table = read_delimited(text, str(path), "\t" if path.suffix.lower() == ".tsv" else ",")
+    if not table.header:
+        raise InputError(f"{path} is not a CSV table: it is empty")
+    return table
 
 
 def read_delimited(text: str, name: str, delimiter: str = ",") -> Delimited:

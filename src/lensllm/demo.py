@@ -21,7 +21,9 @@ REAL = "smollm2-135m"
 TRUTH = "demo_truth.json"
 
 
-def run_demo(output_dir: Path, real: bool = False, callbacks: Sequence[Callback] = ()) -> Selection:
+def run_demo(
+    output_dir: Path, real: bool = False, callbacks: Sequence[Callback] = (), command: str | None = None
+) -> Selection:
     """Select among the zoo's models for a shipped task, and compare with the shipped truth.
 
     The truth, the test loss of every candidate fine-tuned on all the data, is taken from our own study (docs/study.md).
@@ -30,13 +32,15 @@ def run_demo(output_dir: Path, real: bool = False, callbacks: Sequence[Callback]
         output_dir: gets `selection.json`, `curves.csv` and `report.html`.
         real: add SmolLM2-135M, which is fetched first and has no truth.
         callbacks: hear of every run and decision.
+        command: as it was typed, for the record.
     """
     losses = read_truth()["losses"]
     models = list(losses)
     if real:
         zoo.fetch([REAL])
         models.append(REAL)
-    selection = run_selection(SelectConfig(task=TASK, models=models, output_dir=str(output_dir)), callbacks)
+    config = SelectConfig(task=TASK, models=models, output_dir=str(output_dir))
+    selection = run_selection(config, callbacks, command=command)
     compared = replace(selection, truth=compare(selection, losses))
     compared.save(output_dir)
     write_report(compared, output_dir / "report.html")

@@ -81,3 +81,19 @@ class DamagedRecord(StoreError):
     def __init__(self, message: str, path: Path, key: str) -> None:
         super().__init__(message, path)
         self.key = key
+
+
+class HubAway(InputError):
+    """The hub cannot be reached: no answer to anything."""
+
+
+class HubBusy(InputError):
+    """The hub answers that too much was asked of it.
+
+    Attributes:
+        seconds: that it asks to wait; None where it does not say.
+    """
+
+    def __init__(self, message: str, seconds: float | None) -> None:
+        super().__init__(message)
+        self.seconds = seconds

@@ -3,47 +3,59 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lensllm.candidates import Candidate, Full, Method, Refused, cross
+from lensllm.candidates import Candidate, Full, Refused
 from lensllm.config import SelectConfig
-from lensllm.curves import Curves, features
+from lensllm.curves import Curves
 from lensllm.errors import InputError, NothingMeasured
 from lensllm.execution import Executor, InProcess, Processes
-from lensllm.inputs import read_inputs, settings_of
-from lensllm.objectives import Loss
-from lensllm.planning import Cost, plan_sizes
+from lensllm.execution.devices import shares
+from lensllm.inputs import check_rank_by, read_candidates, read_scoring, settings_of
+from lensllm.planning import Cost
+from lensllm.planning.check import Check
 from lensllm.planning.phases import phases
+from lensllm.planning.selection_plan import needs_of, plan_selection
 from lensllm.probes.measure_job import Measure
+from lensllm.recorded import provenance_of
 from lensllm.records import Record
 from lensllm.report import write_report
+from lensllm.scored import Scored, searched_by
+from lensllm.scores.scoring import Scoring
 from lensllm.search.base import Jobs, Search
 from lensllm.search.budget_search import BudgetSearch
 from lensllm.search.callbacks import Callback
 from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
 from lensllm.search.driver import drive
+from lensllm.search.journal import Beginning, Entrant, Journal
 from lensllm.search.ladder import Ladder, doublings
 from lensllm.search.ladder_plan import plan_ladder
-from lensllm.selection import Selection, doubts, rank
-from lensllm.selectors import default_selector, forecast_path
+from lensllm.selection import Ranked, Selection, doubts
 from lensllm.store import Store
 from lensllm.tasks import Task
 from lensllm.text import visible
 from lensllm.tuning.fine_tune import FineTune
 from lensllm.tuning.run import Run
+from lensllm.tuning.tracking import Tracking, track_decision
 from lensllm.tuning.training_config import TrainingConfig
+from lensllm.tuning.weights_memory import weights_memory
+
+if TYPE_CHECKING:
+    from lensllm.execution.ray.executor import Ray
+    from lensllm.tuning.attempts import Attempt
 
 logger = logging.getLogger(__name__)
 
-KERNEL_OF_ALL = "the kernel is that of all weights of a model, also where only adapters beside them are tuned"
+SPREAD = "each model is spread over {} GPUs, which compute one after the other: for room, not for speed"
 
 
-def select(task: Any, models: Sequence[str], *, callbacks: Sequence[Callback] = (), **options: object) -> Selection:
+def select(
+    task: Any, models: Sequence[str] = (), *, callbacks: Sequence[Callback] = (), **options: object
+) -> Selection:
     """Find the model to fine-tune.
 
     Every candidate is measured as it came, then fine-tuned on nested subsets of 50, 100, 200, ... examples. After a
@@ -79,33 +91,106 @@ def select(task: Any, models: Sequence[str], *, callbacks: Sequence[Callback] = 
     return run_selection(config, callbacks, data)
 
 
-def run_selection(config: SelectConfig, callbacks: Sequence[Callback] = (), data: Any = None) -> Selection:
-    """`select` with all its settings in one object; `data` are examples in place of `config.task`."""
-    task, found = read_inputs(config, config.models, data)
-    crossed = cross(found.admitted, config.tuning_methods(), config.lora())
-    candidates = list(crossed.candidates)
-    found = replace(found, refused=(*found.refused, *(Refused(*one) for one in crossed.refused.items())))
+def run_selection(
+    config: SelectConfig, callbacks: Sequence[Callback] = (), data: Any = None, command: str | None = None
+) -> Selection:
+    """`select` with all its settings in one object.
+
+    Args:
+        config: the settings.
+        callbacks: hear of every run and decision.
+        data: examples in place of `config.task`.
+        command: as it was typed, for the record.
+    """
+    if config.executor == "processes":
+        return _selection(config, callbacks, data, command)
+    from lensllm.execution.ray.executor import Ray
+
+    with Ray(config.ray_address, config.workers, config.gpus_per_run) as ray:
+        if config.dtype == "auto":
+            config = config.model_copy(update={"dtype": ray.dtype})
+        return _selection(config, callbacks, data, command, ray)
+
+
+def _selection(
+    config: SelectConfig,
+    callbacks: Sequence[Callback],
+    data: Any = None,
+    command: str | None = None,
+    ray: Ray | None = None,
+) -> Selection:
+    tracking = _tracking(config)
+    task, found, chosen = read_candidates(config, data)
+    tracking = replace(tracking, group=f"{task.name}-{tracking.group}") if tracking else None
+    candidates = list(found.admitted)
     for one in found.refused:
         logger.warning("refused: %s", visible(one.reason))
     for note in task.notes:
         logger.warning("note: %s", visible(note))
-    work = _work(candidates, task, config)
-    kernels = [KERNEL_OF_ALL] * (config.kernel and any(one.method != Full() for one in candidates))
-    work = replace(work, notes=(*crossed.notes, *kernels, *work.notes))
+    scoring, said = read_scoring(config, task, candidates)
+    check_rank_by(config, scoring)
+    plan = plan_selection(
+        candidates, task, config.training_config(), _budget(config), config.sizes, config.workers,
+        gpus_per_run=config.gpus_per_run, folder=Path(config.output_dir), machine=ray.machine if ray else None,
+        scoring=scoring,
+    )  # fmt: skip
+    if ray:
+        ray.requires(needs_of(plan, ray.each))
+        for line in ray.said:
+            logger.warning("ray: %s", visible(line))
+    for line in plan.lines:
+        logger.warning("plan: %s", visible(line))
+    if plan.none_fits:
+        raise InputError(plan.none_fits)
+    candidates = [one for one in candidates if one.name not in plan.beyond]
+    found = replace(found, refused=(*found.refused, *(Refused(*one) for one in plan.beyond.items())))
+    work = _work(candidates, task, config, scoring, plan.at_once, tracking)
+    spread = [SPREAD.format(config.gpus_per_run)] * (config.gpus_per_run > 1)
+    work = replace(work, notes=(*chosen, *spread, *said, *work.notes))
     for note in work.notes:
         logger.warning("note: %s", visible(note))
     folder, records = Path(config.output_dir), list[Record]()
     store = Store(folder)
     try:
-        with _executor(config, len(candidates)) as executor:
-            for search in work.searches:
-                records += [record for _, record in drive(search, executor, store, callbacks)]
+        with Journal(folder, _beginning(config, task, candidates, found.refused, plan, work)) as journal:
+            with nullcontext(ray) if ray else _executor(config, plan.workers) as executor:
+                for search in work.searches:
+                    records += [record for _, record in drive(search, executor, store, [*callbacks, journal])]
+            selection = replace(_conclude(records, candidates, task, work), refused=found.refused)
+            if scoring:
+                left = [record for record in records if record.candidate not in work.taken_out]
+                scored = Scored.of(left, scoring, config.keep_drop, selection.curves, selection.target_size)
+                selection = replace(selection, scored=scored).ranked_by(config.rank_by, work.decided_by)
+            origin = provenance_of(config, task, candidates, records, work.training_config, command)
+            selection = replace(selection, provenance=origin, folder=folder)
+            selection.save(folder)
+            write_report(selection, folder / "report.html")
+            journal.ended()
     finally:
         store.close()
-    selection = replace(_conclude(records, candidates, task, work), refused=found.refused)
-    selection.save(folder)
-    write_report(selection, folder / "report.html")
+    if tracking:
+        track_decision(tracking, selection.sentence, {row.candidate: _numbers(row) for row in selection.ranking})
     return selection
+
+
+def _tracking(config: SelectConfig) -> Tracking | None:
+    """The trackers asked for; None for none.
+
+    Raises:
+        InputError: if one of them is not installed.
+    """
+    if not config.report_to:
+        return None
+    folder = Path(config.output_dir).absolute()
+    tracking = Tracking(tuple(dict.fromkeys(config.report_to)), folder.name, str(folder))
+    tracking.check_installed()
+    return tracking
+
+
+def _numbers(row: Ranked) -> dict[str, float]:
+    """What a tracker hears of a row of the ranking."""
+    low, high = row.interval
+    return {"forecast": row.forecast, "low": low, "high": high, "p_best": row.p_best}
 
 
 @dataclass(frozen=True)
@@ -116,19 +201,33 @@ class Work:
         searches: the last one says why no more was measured.
         training_config: of every run.
         notes: what was fitted to the data.
+        decided_by: what decided which runs were made: "loss", a score, or nothing where the sizes were fixed.
     """
 
     searches: list[Search]
     training_config: TrainingConfig
     notes: tuple[str, ...] = ()
+    decided_by: str = ""
 
     @property
     def stopped(self) -> str:
         """Why no more was measured."""
         return self.searches[-1].stopped
 
+    @property
+    def taken_out(self) -> Collection[str]:
+        """Candidates that a person took out while it ran."""
+        return self.searches[-1].taken_out
 
-def _work(candidates: list[Candidate], task: Task, config: SelectConfig) -> Work:
+
+def _work(
+    candidates: list[Candidate],
+    task: Task,
+    config: SelectConfig,
+    scoring: Scoring | None,
+    at_once: Mapping[str, Attempt],
+    tracking: Tracking | None,
+) -> Work:
     """A ladder of the sizes asked for, or a search within a budget, which asks for its probes itself."""
     given = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
     if config.sizes and given:
@@ -136,76 +235,137 @@ def _work(candidates: list[Candidate], task: Task, config: SelectConfig) -> Work
     training = config.training_config()
     if config.sizes:
         doublings(len(task.train))
-        return Work(_ladder(candidates, task, training, config.sizes, config.kernel), training)
-    budget = Budget(config.budget, config.budget_flops, config.budget_hours)
-    plan = plan_ladder(task, training, budget, min(candidate.method.backward for candidate in candidates))
+        searches = _ladder(candidates, task, training, config.sizes, config.kernel, scoring, at_once, tracking)
+        return Work(searches, training)
+    budget = _budget(config)
+    backward = min(candidate.method.backward for candidate in candidates)
+    plan = plan_ladder(task, training, budget, backward, scoring.passes if scoring else 0.0)
     if plan.everything:
-        searches = _ladder(candidates, task, plan.training_config, plan.rungs, config.kernel)
+        searches = _ladder(
+            candidates, task, plan.training_config, plan.rungs, config.kernel, scoring, at_once, tracking
+        )
         searches[-1].stopped = f"every candidate was fine-tuned on all {len(task.train):,} examples"
         return Work(searches, plan.training_config, plan.notes)
     stops, folder = (config.stop_p_best, config.stop_regret), Path(config.output_dir)
-    search = BudgetSearch(candidates, task, plan, *stops, kernel=config.kernel, folder=folder)
-    return Work([search], plan.training_config, plan.notes)
+    rank_by = searched_by(config.rank_by, scoring)
+    search = BudgetSearch(
+        candidates,
+        task,
+        plan,
+        *stops,
+        kernel=config.kernel,
+        folder=folder,
+        scoring=scoring,
+        at_once=at_once,
+        tracking=tracking,
+        rank_by=rank_by,
+    )
+    return Work([search], plan.training_config, plan.notes, rank_by.name if rank_by else "loss")
+
+
+def _beginning(
+    config: SelectConfig,
+    task: Task,
+    candidates: Sequence[Candidate],
+    refused: Sequence[Refused],
+    plan: Check,
+    work: Work,
+) -> Beginning:
+    """What the journal says of a selection before anything ran; candidates that could not be planned have no sizes."""
+    entrants = {one.name: _entrant(one) for one in candidates}
+    for made in plan.candidates:
+        if (known := entrants.get(made.candidate)) is not None:
+            entrants[made.candidate] = replace(known, parameters=made.parameters, memory=made.memory.peak)
+    return Beginning(
+        task=task.name,
+        target_size=len(task.train),
+        workers=plan.workers,
+        entrants=tuple(entrants.values()),
+        sizes=tuple(size for search in work.searches if isinstance(search, Ladder) for size in search.sizes),
+        refused=tuple((one.name, one.reason) for one in refused),
+        notes=(*task.notes, *work.notes),
+        price_per_hour=config.price_per_hour,
+    )
+
+
+def _entrant(candidate: Candidate) -> Entrant:
+    """What tables and forecasts know of a candidate."""
+    family = str(candidate.config.get("model_type", ""))
+    return Entrant(candidate.name, candidate.untuned_name, family, candidate.method.name)
+
+
+def _budget(config: SelectConfig) -> Budget:
+    return Budget(config.budget, config.budget_flops, config.budget_hours)
 
 
 def _ladder(
-    candidates: list[Candidate], task: Task, training: TrainingConfig, sizes: Sequence[int], kernel: bool
+    candidates: list[Candidate],
+    task: Task,
+    training: TrainingConfig,
+    sizes: Sequence[int],
+    kernel: bool,
+    scoring: Scoring | None,
+    at_once: Mapping[str, Attempt],
+    tracking: Tracking | None,
 ) -> list[Search]:
     """Probes if asked for, then the sizes."""
-    ladder = Ladder([FineTune(candidate, task, training, 0) for candidate in candidates], sizes)
+    first = [
+        FineTune(candidate, task, training, 0, scoring=scoring, at_once=at_once.get(candidate.name), tracking=tracking)
+        for candidate in candidates
+    ]
+    ladder = Ladder(first, sizes)
     probes = [Measure(candidate, task, training, probe_examples(task)) for candidate in candidates if kernel]
     return [Jobs(list(probes)), ladder] if kernel else [ladder]
 
 
-def _executor(config: SelectConfig, candidates: int) -> Executor:
-    """One worker is this process; by default as many as there are cores, or one with a GPU."""
-    import torch
-
-    default = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
-    workers = min(config.workers or default, candidates)
-    return InProcess() if workers == 1 else Processes(workers)
+def _executor(config: SelectConfig, workers: int) -> Executor:
+    """A single worker is this process where it sees no GPU that it is not to use."""
+    environments = shares(config.workers, config.gpus_per_run)
+    if workers == 1 and len(shares(0, 1)) <= 1:
+        return InProcess()
+    return Processes(workers, environments=environments)
 
 
 def _conclude(records: list[Record], candidates: list[Candidate], task: Task, work: Work) -> Selection:
     runs = [record for record in records if isinstance(record, Run)]
     first = {run.candidate: run for run in runs if run.examples == 0 and run.status == "done"}
     zero_shots = [first[candidate.name] for candidate in candidates if candidate.name in first]
-    tuned = {run.candidate for run in runs if run.examples and run.status == "done"}
+    tuned = {run.candidate for run in runs if run.examples and run.status == "done"} - set(work.taken_out)
+    trained = {run.candidate: run.trained_parameters for run in runs if run.examples and run.status == "done"}
+    by_name = {candidate.name: candidate for candidate in candidates}
     if not tuned:
         failed = [run for run in runs if run.status != "done"]
+        if not failed:
+            raise NothingMeasured(f"nothing was fine-tuned: {work.stopped}", {})
         last, reasons = failed[-1], {run.candidate: run.error for run in failed}
         message = f"no candidate could be fine-tuned; {last.candidate} on {last.examples}: {last.error}"
         raise NothingMeasured(message, reasons)
-    curves = _curves([candidate for candidate in candidates if candidate.name in tuned], records)
     methods = {candidate.name: candidate.method for candidate in candidates}
-    target = len(task.train)
-    path = forecast_path(default_selector(curves), curves, target, plan_sizes(curves, target))
-    ranking, forecast = rank(curves, path, records)
-    return Selection(
+    selection = Selection.from_records(
+        records,
+        [_entrant(candidate) for candidate in candidates if candidate.name in tuned],
         task=task.name,
-        target_size=target,
-        ranking=ranking,
-        curves=curves,
-        forecast=forecast,
-        flops=math.fsum(record.flops for record in records),
+        target_size=len(task.train),
         flops_everything=everything_flops(zero_shots, task, work.training_config, methods),
-        seconds=math.fsum(record.seconds for record in records),
+    )
+    return replace(
+        selection,
         stopped=work.stopped,
-        failures=tuple(record for record in records if record.status != "done"),
         costs={
-            run.candidate: _cost(run, task, work.training_config, methods[run.candidate])
+            run.candidate: _cost(run, by_name[run.candidate], trained[run.candidate], task, work.training_config)
             for run in zero_shots
             if run.candidate in tuned
         },
-        phases=phases(curves),
-        notes=_all_notes(task, work, zero_shots, curves),
+        phases=phases(selection.curves),
+        notes=_all_notes(task, work, zero_shots, selection.curves),
     )
 
 
 def _all_notes(task: Task, work: Work, zero_shots: list[Run], curves: Curves) -> tuple[str, ...]:
     """What is doubtful about data, plan, candidates and runs."""
     of_candidates = [note for run in zero_shots for note in _notes(run)]
-    return (*task.notes, *work.notes, *of_candidates, *doubts(curves.sizes, work.training_config))
+    dropped = [f"you dropped {name} while it ran: it is not in the ranking" for name in sorted(work.taken_out)]
+    return (*task.notes, *work.notes, *dropped, *of_candidates, *doubts(curves.sizes, work.training_config))
 
 
 def _notes(zero_shot: Run) -> list[str]:
@@ -221,24 +381,25 @@ def _notes(zero_shot: Run) -> list[str]:
     return notes
 
 
-def _curves(candidates: list[Candidate], records: list[Record]) -> Curves:
-    """What was measured, with size, family and probes of each candidate as features."""
-    names = [candidate.name for candidate in candidates]
-    table = features(names, records)
-    table["size"] = table["size"].astype(int)
-    table.insert(1, "family", [candidate.config.get("model_type", "") for candidate in candidates])
-    if any(candidate.method != Full() for candidate in candidates):
-        table["model"] = [candidate.model_name for candidate in candidates]
-        table["method"] = [candidate.method.name for candidate in candidates]
-    return Curves.from_records(records, Loss(), names).with_features(table)
-
-
-def _cost(zero_shot: Run, task: Task, training_config: TrainingConfig, method: Method) -> Cost:
+def _cost(zero_shot: Run, candidate: Candidate, trained: int, task: Task, training_config: TrainingConfig) -> Cost:
     """What training a candidate on all the data and serving it takes, from measuring it as it came."""
     training, none = (
-        run_flops(zero_shot, n, task, training_config, first=False, method=method) for n in (len(task.train), 0)
+        run_flops(zero_shot, n, task, training_config, first=False, method=candidate.method)
+        for n in (len(task.train), 0)
     )
+    parameters = zero_shot.parameters
+    trained = trained or (parameters if candidate.method == Full() else 0)
+    memory = weights_memory(candidate, parameters, trained, training_config) if trained else None
     written = completion_bytes(task, training_config)
     tokens = written * zero_shot.nats_per_byte / zero_shot.nats_per_token
     flops = zero_shot.test_flops
-    return Cost(training - none, zero_shot.parameters, flops / tokens, flops / written)
+    return Cost(
+        training - none,
+        parameters,
+        flops / tokens,
+        flops / written,
+        trained,
+        memory.served_parameters if memory else parameters,
+        memory.training if memory else None,
+        memory.serving if memory else None,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -43,6 +43,12 @@ class Record:
         """Whether it is kept for good: a failed one is measured again by the next command."""
         return self.status in FINAL
 
+    @property
+    def untimed(self) -> Self:
+        """The same with every time 0: what is bit-equal whenever and wherever it is measured again on one processor."""
+        times: dict[str, Any] = {one.name: 0.0 for one in fields(self) if one.name.endswith("seconds")}
+        return replace(self, **times)
+
     def features(self) -> dict[str, float]:
         """What it tells of its candidate beside losses, by column of `Curves.features`; nothing unless said."""
         return {}
@@ -52,7 +58,7 @@ class Record:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+    def from_dict(cls, told: Mapping[str, Any]) -> Self:
         """The record that `to_dict` gave these fields of.
 
         Raises:
@@ -63,7 +69,7 @@ class Record:
         1.2
         """
         try:
-            return TypeAdapter(cls).validate_python(dict(fields))
+            return TypeAdapter(cls).validate_python(dict(told))
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error

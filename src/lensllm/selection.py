@@ -5,21 +5,35 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from html import escape
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from lensllm.arrays import Floats
 from lensllm.candidates import Refused
-from lensllm.curves import Curves
+from lensllm.curves import Curves, features
+from lensllm.errors import InputError
 from lensllm.files import write_whole
 from lensllm.forecast import Forecast, with_zero_shot
-from lensllm.planning import Cost
+from lensllm.handover.trained import Trained
+from lensllm.next_steps import Outlook, Step
+from lensllm.objectives import Loss
+from lensllm.planning import Cost, CurveSamples, doublings, plan_sizes
 from lensllm.planning.phases import Phase
+from lensllm.provenance import Provenance
+from lensllm.ranked import Ranked
 from lensllm.records import Record
+from lensllm.saved import ANSWER, SavedForecasts, read_fields
+from lensllm.score_forecast import ScoreForecast, ScoreRow
+from lensllm.scored import Scored
+from lensllm.search.journal import Entrant
+from lensllm.selectors import default_selector, forecast_path
 from lensllm.selectors.kernel_only import kernel_sizes
 from lensllm.text import counted, listed
 from lensllm.tuning.run import Run
@@ -33,35 +47,6 @@ TIED = 0.005
 """Part of the loss below which a difference is none: about that of two seeds on a text."""
 TIE_PROBABILITY = 0.2
 """Of being the better of two from which a candidate cannot be told from the first: one chance in five."""
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """One row of the ranking.
-
-    Attributes:
-        candidate: its name, as it is printed.
-        model: its model.
-        method: how it is tuned: "full", or "none" for a model that is used as it is.
-        forecast: loss at the target size, nats a byte.
-        interval: 90 % interval of the same.
-        p_best: probability of the lowest loss of all rows.
-        measured: examples -> measured loss, nats a byte.
-        flops: spent on this candidate.
-        kernel: loss that the kernel expected of the largest d before any training, nats a byte; None if not probed.
-        parameters: of the model.
-    """
-
-    candidate: str
-    model: str
-    method: str
-    forecast: float
-    interval: tuple[float, float]
-    p_best: float
-    measured: dict[int, float]
-    flops: float
-    parameters: int
-    kernel: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +68,11 @@ class Selection:
         costs: what each candidate costs to train on all the data and to serve, where known.
         phases: of every candidate at its last measured size; they are shown and change no forecast.
         notes: what is doubtful, was left out or not read, of the data or of a candidate, a sentence each.
+        scored: the scores by rung, where any were asked for.
+        rank_by: what the ranking goes by: "loss", or the name of a score.
         truth: best candidate, RelAcc and rank of the chosen one, where the true losses are known.
+        provenance: what is needed to repeat it.
+        folder: where it was saved or loaded from; None where neither was done.
 
     >>> from lensllm import Curves, Selection
     >>> from lensllm.planning import plan_sizes
@@ -119,12 +108,21 @@ class Selection:
     costs: dict[str, Cost] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
     notes: tuple[str, ...] = ()
+    scored: Scored | None = None
+    rank_by: str = "loss"
     truth: dict[str, Any] | None = field(default=None)
+    provenance: Provenance | None = None
+    folder: Path | None = field(default=None, compare=False)
 
     @property
     def tied(self) -> tuple[Ranked, ...]:
-        """Rows that do as well as the first: expected loss within half a percent, and a fair chance to be better."""
+        """Rows that do as well as the first: expected loss within half a percent, and a fair chance to be better.
+
+        By a score: expected within 0.005 of its range.
+        """
         first, *others = self.ranking
+        if self.ranked_score:
+            return self._tied_by(self.ranked_score)
         samples = dict(zip(self.forecast.candidates, self.forecast.samples.T, strict=True))
         return tuple(
             row
@@ -133,6 +131,43 @@ class Selection:
             and row.forecast <= first.forecast * (1 + TIED)
             and np.mean(samples[row.candidate] < samples[first.candidate]) >= TIE_PROBABILITY
         )
+
+    def _tied_by(self, made: ScoreForecast) -> tuple[Ranked, ...]:
+        samples = dict(zip(made.forecast.candidates, made.forecast.samples.T, strict=True))
+        first, width = made.best, made.objective.ceiling - made.objective.floor
+        names = {
+            row.candidate
+            for row in made.rows[1:]
+            if row.p_best > 0
+            and abs(row.forecast - first.forecast) <= TIED * width
+            and np.mean(samples[row.candidate] < samples[first.candidate]) >= TIE_PROBABILITY
+        }
+        return tuple(row for row in self.ranking[1:] if row.candidate in names)
+
+    @property
+    def ranked_score(self) -> ScoreForecast | None:
+        """The score's forecast that the ranking goes by; None where it goes by the loss."""
+        return self.scored.forecast(self.rank_by) if self.scored and self.rank_by != "loss" else None
+
+    def ranked_by(self, name: str, decided_by: str = "loss") -> Selection:
+        """The same with its rows in the order of a score's forecast; by the loss, with a note, where there is none.
+
+        Args:
+            name: of the score, or "loss".
+            decided_by: what decided which runs were made; empty where nothing did.
+        """
+        made = self.scored.forecast(name) if self.scored and name != "loss" else None
+        if made is None:
+            said = f"ranked by loss, as {name} could not be forecast"
+            return self if name == "loss" else replace(self, notes=(*self.notes, said))
+        rows = {row.candidate: row for row in self.ranking}
+        models = {row.model: row for row in self.ranking if row.method != "none"}
+        first = [rows.get(row.candidate) or _as_it_came(row, models[row.model]) for row in made.rows]
+        rest = [row for row in self.ranking if row.candidate not in {one.candidate for one in first}]
+        whose = "it" if decided_by == name else f"the {decided_by}"
+        said = f"ranked by the forecast of {name}"
+        said += f"; which runs were made was decided by {whose}" if decided_by else ""
+        return replace(self, ranking=(*first, *rest), rank_by=name, notes=(*self.notes, said))
 
     @property
     def best(self) -> str:
@@ -150,16 +185,23 @@ class Selection:
         """What to do, in one sentence."""
         first = next(row for row in self.ranking if row.candidate == self.best)
         low, high = first.interval
+        found = (f"forecast loss {first.forecast:.3f} nats/byte", first.p_best)
+        if self.ranked_score and (mine := self.ranked_score.row(first.candidate)):
+            low, high = mine.interval
+            found = (f"forecast {self.rank_by} {mine.forecast:.3f}", mine.p_best)
         if first.method == "none":
             what = f"Do not fine-tune: use {first.model} as it is"
         else:
             what = f"Fine-tune {first.candidate} on all {self.target_size:,} examples"
         said = (
-            f"{what}: forecast loss {first.forecast:.3f} nats/byte (90 % interval {low:.3f} to {high:.3f}), "
+            f"{what}: {found[0]} (90 % interval {low:.3f} to {high:.3f}), "
             f"the best of {counted(sum(row.method != 'none' for row in self.ranking), 'candidate')} "
-            f"with probability {first.p_best:.0%}"
+            f"with probability {found[1]:.0%}"
         )
-        if self.tied:
+        if self.ranked_score and self.tied:
+            alike = [row.candidate for row in (self.ranking[0], *self.tied) if row is not first]
+            said += f"; {' and '.join(alike)} cannot be told from it"
+        elif self.tied:
             others = [row for row in (self.ranking[0], *self.tied) if row is not first]
             apart = max(abs(row.forecast / first.forecast - 1) for row in others)
             either = "either will do" if len(others) == 1 else "any of them will do"
@@ -168,10 +210,50 @@ class Selection:
                 f"; {' and '.join(row.candidate for row in others)} cannot be told from it: {either}, the expected "
                 f"difference is {apart:.1%}{cheaper}"
             )
-        elif len(self.ranking) > 1 and first.p_best < 0.8:
+        elif len(self.ranking) > 1 and first.p_best < 0.8 and not self.ranked_score:
             second = max(self.ranking[1:], key=lambda row: row.p_best)
             said += f"; the one to doubt it for is {second.candidate} ({second.p_best:.0%})"
         return said + f"; this took {self.flops_fraction:.1%} of the compute of fine-tuning them all."
+
+    @property
+    def score_advice(self) -> tuple[str, ...]:
+        """Where scores and losses differ and what was forgotten or failed, a sentence each."""
+        if self.scored is None:
+            return ()
+        by_loss = replace(self, ranking=self.by_loss, rank_by="loss")
+        first = next(row for row in self.ranking if row.candidate == by_loss.best)
+        low, high = first.interval
+        told = f"{first.forecast:.3f} nats/byte, 90 % interval {low:.3f} to {high:.3f}, {first.p_best:.0%}"
+        differing = self.scored.differing(first.candidate, first.model, first.method != "none")
+        alike = [row.candidate for row in (by_loss.ranking[0], *by_loss.tied)]
+        ahead = self.scored.differing_ahead(first.candidate, told, alike)
+        return (
+            *ahead,
+            *differing,
+            *self.scored.not_forecast,
+            *self.scored.falling,
+            *self.scored.warnings,
+            *self.scored.failures,
+        )
+
+    @property
+    def by_loss(self) -> tuple[Ranked, ...]:
+        """The rows in the order of the losses' forecast."""
+        place = {name: at for at, name in enumerate(self.forecast.ranking)}
+        return tuple(sorted((row for row in self.ranking if row.candidate in place), key=lambda r: place[r.candidate]))
+
+    @cached_property
+    def next_steps(self) -> tuple[Step, ...]:
+        """What to do now: train, export, label, take a larger model or stop; nothing without a provenance."""
+        if self.provenance is None:
+            return ()
+        row = next(row for row in self.ranking if row.candidate == self.best)
+        doubled = None
+        with suppress(InputError):  # a forecast that was made for one size alone
+            samples = CurveSamples.of(self.forecast, self.curves)
+            doubled = next((one for one in doublings(samples, self.costs) if one.candidate == self.best), None)
+        size, costs = self.target_size, self.costs
+        return Outlook(row, self.ranking, self.forecast, size, costs, doubled, self.provenance).steps
 
     def phase(self, candidate: str) -> Phase | None:
         """The phase of a candidate of the ranking; None for a model as it came."""
@@ -205,6 +287,7 @@ class Selection:
             "target_size": self.target_size,
             "unit": "nats per byte of completion",
             "best": self.best,
+            "rank_by": self.rank_by,
             "sentence": self.sentence,
             "alike": [row.candidate for row in self.tied],
             "ranking": rows,
@@ -221,11 +304,56 @@ class Selection:
             "costs": {name: asdict(cost) for name, cost in self.costs.items()},
             "phases": [phase.to_dict() for phase in self.phases],
             "notes": list(self.notes),
+            **({"scored": {**self.scored.to_dict(), "advice": list(self.score_advice)}} if self.scored else {}),
             **({"truth": self.truth} if self.truth else {}),
+            **({"next": [step.to_dict() for step in self.next_steps]} if self.provenance else {}),
+            **({"provenance": self.provenance.to_dict()} if self.provenance else {}),
         }
 
+    @classmethod
+    def from_records(
+        cls,
+        records: Sequence[Record],
+        entrants: Sequence[Entrant],
+        *,
+        task: str,
+        target_size: int,
+        flops_everything: float,
+    ) -> Self:
+        """The ranking and forecast that records give, with what they took; nothing is said of why no more were made.
+
+        Args:
+            records: all there are.
+            entrants: the candidates that are ranked, each fine-tuned once at least.
+            task: its name.
+            target_size: number of training examples that is forecast for.
+            flops_everything: FLOPs of fine-tuning all candidates on them.
+
+        >>> runs = [Run(name, size, "done", nats_per_byte=loss, learning_rate=1e-3, flops=5.0) for name, size, loss in
+        ...         [("a", 50, 1.9), ("a", 100, 1.8), ("b", 50, 2.0), ("b", 100, 1.95)]]
+        >>> entrants = [Entrant("a", "a", "gpt2", "full"), Entrant("b", "b", "gpt2", "full")]
+        >>> found = Selection.from_records(runs, entrants, task="mine", target_size=400, flops_everything=200.0)
+        >>> found.best, found.flops_fraction
+        ('a', 0.1)
+        """
+        curves = curves_of(entrants, records)
+        path = forecast_path(default_selector(curves), curves, target_size, plan_sizes(curves, target_size))
+        ranking, forecast = rank(curves, path, records)
+        return cls(
+            task=task,
+            target_size=target_size,
+            ranking=ranking,
+            curves=curves,
+            forecast=forecast,
+            flops=math.fsum(record.flops for record in records),
+            flops_everything=flops_everything,
+            seconds=math.fsum(record.seconds for record in records),
+            stopped="",
+            failures=tuple(record for record in records if record.status != "done"),
+        )
+
     def save(self, folder: str | Path) -> None:
-        """Write `selection.json` and `curves.csv`.
+        """Write `selection.json`, `forecast.safetensors` and `curves.csv`, and `scores.csv` where anything was scored.
 
         >>> import tempfile
         >>> from lensllm.selectors import GrowingSlopes
@@ -236,13 +364,65 @@ class Selection:
         ...     found.save(folder)
         ...     sorted(file.name for file in Path(folder).iterdir())
         ...     json.loads(Path(folder, "selection.json").read_text())["best"]
-        ['curves.csv', 'selection.json']
+        ['curves.csv', 'forecast.safetensors', 'selection.json']
         'a'
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.curves.write_csv(folder / "curves.csv")
-        write_whole(folder / "selection.json", json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+        scores = (self.scored.objectives, self.scored.forecasts) if self.scored else ((), ())
+        SavedForecasts(self.curves, self.forecast, *scores).write(folder)
+        if self.scored:
+            self.scored.write_csv(folder / "scores.csv")
+        write_whole(folder / ANSWER, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Selection:
+        """The selection that `save` wrote into a folder.
+
+        Raises:
+            InputError: if there is none, it is damaged, or an earlier version wrote it without its provenance.
+
+        >>> import tempfile
+        >>> from lensllm import select
+        >>> models = ["gpt2-0.2m-random", "gpt2-0.2m-brown-0.3m"]
+        >>> few = {"sizes": [50], "num_train_epochs": 1, "max_test_examples": 10, "workers": 1}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = select("define", models, output_dir=folder, **few)
+        ...     again = Selection.load(folder)
+        >>> again.to_dict() == found.to_dict(), again.provenance.candidate(again.best).settings
+        (True, {})
+        """
+        return cls(**read_fields(Path(folder), Ranked), folder=Path(folder))
+
+    def train(self, task: Any = None, **options: Any) -> Trained:
+        """Train the winner on all data: the protocol, the method and the learning rate that were measured.
+
+        The model, or its adapter, is saved with tokenizer, chat template and model card, measured on the test, and
+        what was forecast is compared with what was reached. A training that was interrupted goes on from its last
+        checkpoint; what came true is written to `history.csv` in the selection's folder.
+
+        Args:
+            task: the examples, where they came from a Python program.
+            options: `candidate` (the winner), `examples` (all), `merge` (an adapter into its base), `output_dir`
+                (`trained/NAME` in the selection's folder), `save_steps` (0.1: ten checkpoints) and `progress`.
+
+        Raises:
+            InputError: if there is nothing to train, base or data have changed since, or the target is not empty.
+
+        >>> import tempfile
+        >>> from lensllm import select
+        >>> few = {"sizes": [50], "num_train_epochs": 1, "max_test_examples": 10, "workers": 1}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trained = select("define", ["gpt2-0.2m-brown-0.3m"], output_dir=folder, **few).train(examples=50)
+        ...     sorted(file.name for file in trained.folder.iterdir())[:3]
+        ['README.md', 'config.json', 'generation_config.json']
+        >>> trained.examples, trained.loss.reached > 0
+        (50, True)
+        """
+        pipeline = import_module("lensllm.train_pipeline")
+        trained: Trained = pipeline.train_selection(self, pipeline.TrainOptions(**options), task)
+        return trained
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("candidate", "forecast", "90 % interval", "P(best)"))
@@ -272,6 +452,23 @@ def doubts(sizes: Floats, training: TrainingConfig) -> tuple[str, ...]:
     return tuple(said)
 
 
+def curves_of(entrants: Sequence[Entrant], records: Sequence[Record]) -> Curves:
+    """What was measured of these candidates, with size, family and probes of each as features.
+
+    >>> records = [Run("a", 0, "done", nats_per_byte=2.1), Run("a", 50, "done", nats_per_byte=1.9, parameters=9)]
+    >>> curves_of([Entrant("a", "a", "gpt2", "full", 9, 99)], records).losses.tolist()
+    [[2.1, 1.9]]
+    """
+    names = [one.name for one in entrants]
+    table = features(names, records)
+    table["size"] = table["size"].astype(int)
+    table.insert(1, "family", [one.family for one in entrants])
+    if any(one.method != "full" for one in entrants):
+        table["model"] = [one.model for one in entrants]
+        table["method"] = [one.method for one in entrants]
+    return Curves.from_records(records, Loss(), names).with_features(table)
+
+
 def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple[tuple[Ranked, ...], Forecast]:
     """The ranking with the best model that is not fine-tuned as a candidate of its own.
 
@@ -287,6 +484,7 @@ def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple
     joint = with_zero_shot(forecast, curves)
     intervals, chances = joint.interval(LEVEL), joint.p_best
     parameters = {run.candidate: run.parameters for run in records if isinstance(run, Run) and run.parameters}
+    trained = {run.candidate: run.trained_parameters for run in records if isinstance(run, Run) and run.examples}
     spent = {name: math.fsum(r.flops for r in records if r.candidate == name) for name in curves.candidates}
     rows = []
     for i in joint.order:
@@ -310,9 +508,26 @@ def rank(curves: Curves, forecast: Forecast, records: Sequence[Record]) -> tuple
                 spent[model] if tuned else 0.0,
                 parameters.get(model, 0),
                 _kernel(curves, k) if tuned else None,
+                trained.get(model, 0) if tuned else 0,
             )
         )
     return tuple(rows), joint
+
+
+def _as_it_came(row: ScoreRow, tuned: Ranked) -> Ranked:
+    """The row of a model before any fine-tuning, which is the best such one by a score and not by the loss."""
+    loss = tuned.measured.get(0, math.nan)
+    return replace(
+        tuned,
+        candidate=row.candidate,
+        method="none",
+        forecast=loss,
+        interval=(loss, loss),
+        p_best=0.0,
+        measured={0: loss},
+        flops=0.0,
+        kernel=None,
+    )
 
 
 def _kernel(curves: Curves, k: int) -> float | None:

@@ -34,12 +34,49 @@ def shortened(text: object, longest: int = 60) -> str:
     return f"{shown[:half]}...{shown[-half:]}"
 
 
-def listed(items: Sequence[object], most: int = 5) -> str:
-    """The first `most` items with commas, and how many more there are."""
+def listed(items: Sequence[object], most: int = 5, longest: int = 60) -> str:
+    """The first `most` items with commas, each of at most `longest` characters, and how many more there are."""
     more = f" and {len(items) - most:,} more" if len(items) > most else ""
-    return ", ".join(shortened(item) for item in items[:most]) + more
+    return ", ".join(shortened(item, longest) for item in items[:most]) + more
 
 
 def counted(count: int, of: str) -> str:
     """A number with its noun: `1 row`, `2 rows`."""
     return f"{count:,} {of}" if count == 1 else f"{count:,} {of}s"
+
+
+def gibibytes(count: float) -> str:
+    """A number of bytes in GiB, or in MiB where that is less than a tenth.
+
+    >>> gibibytes(3 << 29), gibibytes(50 << 20), gibibytes(1 << 18)
+    ('1.5 GiB', '50 MiB', '0.2 MiB')
+    """
+    if count >= (1 << 30) / 10:
+        return f"{count / (1 << 30):,.1f} GiB"
+    mebibytes = count / (1 << 20)
+    return f"{mebibytes:,.0f} MiB" if mebibytes >= 1 or not count else f"{mebibytes:.1f} MiB"
+
+
+def memory(size: float | None) -> str:
+    """The same, `none` for 0; nothing where it is not known.
+
+    >>> memory(2.5 * 2**30), memory(0.0), memory(None)
+    ('2.5 GiB', 'none', '')
+    """
+    if size is None:
+        return ""
+    return gibibytes(size) if size else "none"
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(0.4), duration(75), duration(7_000), duration(200_000)
+    ('1 s', '75 s', '1.9 h', '56 h')
+    """
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"

@@ -18,5 +18,15 @@ def copied(model_folders: dict[str, Path], tmp_path: Path) -> Callable[..., Path
 
 
 @pytest.fixture
+def copied_wide(wide_model_folders: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
+    """The same for models whose matrices 4 bits can hold."""
+
+    def copied(model: str, name: str = "") -> Path:
+        return shutil.copytree(wide_model_folders[model], tmp_path / (name or model))
+
+    return copied
+
+
+@pytest.fixture
 def copy(copied: Callable[..., Path]) -> Path:
     return copied("gpt")

@@ -1,4 +1,5 @@
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -37,6 +38,21 @@ def test_an_output_that_follows_the_number_of_tokens_is_found(model_folders):
     model.transformer.wte.register_forward_hook(lambda module, inputs, output: output / output.shape[1])
     with pytest.raises(InputError, match="gpt2 reads the tokens that it should predict"):
         check_causal(model)
+
+
+def test_rounding_in_16_bits_is_no_reading_of_the_future(model_folders):
+    """Logits that move by some thousandths are rounding in 16 bits alone; a real reading is found there, too."""
+    candidate = find_candidate(str(model_folders["gpt"]))
+    for dtype, refused in (("float32", pytest.raises(InputError, match="should predict")), ("bfloat16", nullcontext())):
+        model = load_model(candidate, dtype=dtype)
+        model.transformer.wte.register_forward_hook(lambda module, inputs, out: out * (1 + 1e-2 * (out.shape[1] % 2)))
+        with refused:
+            check_causal(model)
+    torch.manual_seed(0)
+    config = XLNetConfig(vocab_size=90, d_model=16, n_layer=1, n_head=2, d_inner=32, initializer_range=0.3)
+    seer = XLNetLMHeadModel(config).eval()
+    with pytest.raises(InputError, match="xlnet reads the tokens that it should predict"):
+        check_causal(seer.to(torch.bfloat16))
 
 
 def test_a_decoder_that_sees_the_future_is_found():

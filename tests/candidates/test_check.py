@@ -105,7 +105,7 @@ def test_adapters(copied):
     refuses(folder, "it is an adapter of org/base and not a whole model")
 
 
-@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq", "fp8"])
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq", "fp8", "compressed-tensors"])
 def test_quantised_by_its_configuration(copy, method):
     edit(copy / "config.json", quantization_config={"quant_method": method})
     refuses(copy, rf"its weights are quantised \({method}\)")

@@ -10,11 +10,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from warm import warm_commands
 
 HERE = Path(__file__).parent
 RANKED = "Report: out"
@@ -102,15 +102,21 @@ def test_every_folder_has_its_line():
     assert {path.parent.name for path in HERE.glob("*/run.sh")} == set(CASES)
 
 
+@pytest.fixture(scope="module")
+def lensllm(tmp_path_factory):
+    with warm_commands(tmp_path_factory.mktemp("warm")) as folder:
+        yield folder / "lensllm"
+
+
 @pytest.fixture
-def printed_by(tmp_path):
+def printed_by(tmp_path, lensllm):
     """What a case prints, with its exit code."""
 
     def printed_by(name: str) -> tuple[int, str]:
         folder = shutil.copytree(HERE / name, tmp_path / name)
         process = subprocess.run(
             ["bash", str(folder / "run.sh")],
-            env={**os.environ, "LENSLLM": str(Path(sys.executable).parent / "lensllm"), "COLUMNS": "1000"},
+            env={**os.environ, "LENSLLM": str(lensllm), "COLUMNS": "1000"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

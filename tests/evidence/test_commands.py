@@ -19,8 +19,9 @@ SCRIPTS = {
     "kernel": ("kernel", "kernel_use", "kernel_noise"),
     "theory": ("bound", "quadrature", "phases"),
     "planning": ("plan", "one_pass", "one_pass_forms"),
-    "speed": ("decision_time", "trainer"),
+    "speed": ("decision_time", "memory", "time_foretold", "trainer", "tuning_speed"),
     "study": ("learning_rate", "lora_rate", "demo_truth"),
+    "watching": ("in_run",),
 }
 
 

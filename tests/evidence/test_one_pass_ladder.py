@@ -10,7 +10,7 @@ from lensllm.candidates import find_candidate
 from lensllm.candidates.load import load_model
 from lensllm.tasks import read_task
 from lensllm.tuning.encoded_task import EncodedTask
-from lensllm.tuning.learning_rate import measure
+from lensllm.tuning.in_training import measure
 from lensllm.tuning.trainer import CompletionTrainer
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -138,10 +138,10 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_steps(encoded, monkeypatch
 
     whole = one_pass(encoded(), [16, 32], RATE)
 
-    def small(model, batch):
+    def small(model, batch, **options):
         if model.training and len(batch["labels"]) > 2:
             raise torch.OutOfMemoryError("no room for more than two examples")
-        return token_nats(model, batch)
+        return token_nats(model, batch, **options)
 
     monkeypatch.setattr(trainer, "token_nats", small)
     runs = one_pass(encoded(), [16, 32], RATE)

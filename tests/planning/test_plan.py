@@ -139,7 +139,7 @@ def test_measured_losses_are_planned_from(tmp_path, capsys):
     [
         (["empty", "--gain", "0.05"], "holds no selection"),
         (["curves.csv", "--gain", "0.05"], "give --target-size"),
-        (["folder", "--gain", "0.05", "--target-size", "10"], "--target-size is for CSV files"),
+        (["folder", "--gain", "0.05", "--target-size", "10"], "--target-size is for losses from elsewhere"),
         (["folder", "--gain", "0.05", "--target-loss", "1"], "not both"),
         (["folder"], "got neither"),
         (["folder", "--target-loss", "0.01"], "below the forecast floor"),
@@ -164,7 +164,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, monkeypatch, arguments, mes
 def test_the_example_of_the_documentation(tmp_path, monkeypatch, capsys):
     text = (Path(__file__).parents[2] / "docs" / "plan.md").read_text()
     csv, command, shown = re.search(
-        r"```csv\n(.*?)```.*?```\n(lensllm plan .*?)\n```.*?```\n(.*?)```", text, re.S
+        r"```text\n(candidate,.*?)```.*?```\n(lensllm plan .*?)\n```.*?```\n(.*?)```", text, re.S
     ).groups()
     monkeypatch.chdir(tmp_path)
     Path("losses.csv").write_text(csv)

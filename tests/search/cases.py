@@ -1,9 +1,10 @@
-"""Curves that are known to the end, with costs."""
+"""Curves that are known to the end, with costs, and the candidates of searches whose runs are made up."""
 
 import numpy as np
 
 from lensllm.curves import Curves
 
+NAMES = ("gpt2-0.2m-random", "gpt2-0.2m-brown-0.3m", "llama-0.2m-austen-1.5m", "t5-0.2m-glosses-1.5m")
 RUNGS = 50.0 * 2 ** np.arange(7)
 
 

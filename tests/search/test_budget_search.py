@@ -21,26 +21,15 @@ from lensllm.search.cost import Budget
 from lensllm.search.driver import drive
 from lensllm.search.ladder import doublings
 from lensllm.search.ladder_plan import LadderPlan
-from lensllm.search.log import FILE_NAME, DecisionLog
+from lensllm.search.log import FILE_NAME, DecisionLog, Logged
 from lensllm.search.policy import Decision
 from lensllm.search.replay import replay_folder
 from lensllm.store import Store
-from lensllm.tasks import read_task
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
+from search.cases import NAMES
 
-NAMES = ("gpt2-0.2m-random", "gpt2-0.2m-brown-0.3m", "llama-0.2m-austen-1.5m", "t5-0.2m-glosses-1.5m")
 ASSETS = Path(__file__).parents[1] / "assets"
-
-
-@pytest.fixture(scope="module")
-def task():
-    return read_task("define")
-
-
-@pytest.fixture(scope="module")
-def candidates():
-    return [find_candidate(name) for name in NAMES]
 
 
 def made_up(job, failing=()):
@@ -63,7 +52,7 @@ def made_up(job, failing=()):
 
 
 class MadeUp(Executor):
-    """Slots whose jobs end in an order of the test's, after which nothing more is made."""
+    """Slots whose jobs end one by one in an order of the test's, after `most` of which nothing more is made."""
 
     def __init__(self, slots=1, failing=(), order=lambda jobs: jobs[0], most=10**6):
         self.slots, self.failing, self.order, self.most = slots, failing, order, most
@@ -80,6 +69,8 @@ class MadeUp(Executor):
         self.asked.append(job)
 
     def wait(self, timeout=None):
+        if timeout == 0:
+            return None
         if self.most == 0:
             raise KeyboardInterrupt
         self.most -= 1
@@ -161,12 +152,27 @@ def test_a_decision_is_taken_after_every_result_beside_what_still_runs(task, can
     assert replayed[-1].spent <= 0.5 * sum(row[-1] for row in log.flops)
 
 
+class Bunched(MadeUp):
+    """All that was begun has ended by the time that the first is waited for."""
+
+    def wait(self, timeout=None):
+        return super().wait(None)
+
+
+def test_decisions_after_several_results_are_replayed(task, candidates, tmp_path):
+    store = Store(tmp_path)
+    drive(search_of(tmp_path, task, candidates), Bunched(3), store)
+    store.close()
+    assert max(len(logged.results) for logged in DecisionLog.read(tmp_path).decisions[1:]) == 3
+    assert all(made.agrees for made in replay_folder(tmp_path))
+
+
 @pytest.mark.parametrize("slots", [1, 3])
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(task, candidates, tmp_path, slots):
-    """Interrupted at any result: decisions, jobs and the answer are those of the uninterrupted one."""
+    """Interrupted early or late: decisions, jobs and the answer are those of the uninterrupted one."""
     whole, asked = search_in(tmp_path / "whole", task, candidates, slots=slots, kernel=True)
     known = DecisionLog.read(tmp_path / "whole")
-    for most in range(1, len(asked), 3):
+    for most in (1, 5, len(asked) // 2, len(asked) - 2):
         folder = tmp_path / str(most)
         with pytest.raises(KeyboardInterrupt):
             search_in(folder, task, candidates, slots=slots, kernel=True, most=most)
@@ -369,3 +375,23 @@ def test_the_command_says_whether_the_replay_agrees(task, candidates, tmp_path, 
     with pytest.raises(SystemExit) as end:
         main(["replay", str(tmp_path / "nowhere")])
     assert end.value.code == 2
+
+
+def test_the_log_grows_line_by_line_and_loses_a_torn_one_only(tmp_path):
+    names, files = ["a", "b"], set()
+    log = DecisionLog(names, [50, 100], [[1.0, 2.0]] * 2, Budget(), 0.95, 0.001)
+    for number in range(3):
+        log.decisions.append(Logged([f"key {number}"], [], 1, Decision(("a",), "", "a", 0.5, 0.1, 0.2, ("b",))))
+        log.write(tmp_path)
+        assert DecisionLog.read(tmp_path) == log
+        files.add((tmp_path / FILE_NAME).stat().st_ino)
+    path = tmp_path / FILE_NAME
+    whole = path.read_text()
+    assert len(files) == 1
+    last = whole.index('{"results": ["key 2"]')
+    for cut in range(last, len(whole) - 5, 7):
+        path.write_text(whole[:cut])
+        assert DecisionLog.read(tmp_path).decisions == log.decisions[:2]
+    path.write_text(whole[: whole.index("rungs")])
+    with pytest.raises(InputError, match="damaged"):
+        DecisionLog.read(tmp_path)

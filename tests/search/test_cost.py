@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,13 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lensllm.candidates import find_candidate
+from lensllm.candidates import Full, Lora, find_candidate
 from lensllm.candidates.load import load_model
 from lensllm.errors import InputError
 from lensllm.probes.measure import measure
 from lensllm.probes.record import Probe
-from lensllm.search.cost import Budget, everything_flops, flops_a_second, probe_flops, run_costs, run_flops
+from lensllm.search.cost import Budget, everything_flops, probe_flops, run_costs, run_flops
 from lensllm.search.ledger import Ledger
+from lensllm.search.speed import Speed
 from lensllm.tasks import read_task
 from lensllm.tuning.encoded_task import EncodedTask
 from lensllm.tuning.fine_tune import fine_tune
@@ -57,12 +59,23 @@ def test_the_cost_is_known_before_it_is_spent(define, model):
         assert forecast == pytest.approx(run.flops, rel=0.1)
 
 
-def test_the_cost_of_a_probe_is_known_roughly(define):
+@pytest.mark.parametrize("method", [Full(), Lora()], ids=str)
+def test_the_cost_of_a_probe_is_known_roughly(define, method):
     """Within a factor of two; `python -m evidence probe-cost` has all models."""
-    candidate = find_candidate("llama-0.2m-jargon-1.5m")
+    candidate = replace(find_candidate("llama-0.2m-jargon-1.5m"), method=method)
     encoded = EncodedTask(candidate, define, PROTOCOL)
-    forecast = probe_flops(fine_tune(encoded, 0), candidate.vocabulary, define, PROTOCOL)
+    forecast = probe_flops(fine_tune(encoded, 0), candidate.vocabulary, define, PROTOCOL, method)
     assert 0.5 < measure(candidate, encoded.train(64)).probe.flops / forecast < 2
+
+
+def test_a_probe_of_dora_takes_two_more_passes_a_row(define):
+    """Its lengths have their gradients formed row by row."""
+    zero_shot, rows = ZERO_SHOTS[0], 64 * 8
+    plain, dora = (
+        probe_flops(replace(zero_shot, nats_per_token=0.1), 100, define, PROTOCOL, Lora(use_dora=on))
+        for on in (False, True)
+    )
+    assert dora - plain == pytest.approx(2 * zero_shot.test_flops / PROTOCOL.max_test_examples * rows)
 
 
 @pytest.mark.parametrize("name", ["gpt2-0.9m-glosses-1.5m", "llama-0.9m-mix-5m"])
@@ -84,8 +97,8 @@ def test_a_run_is_three_forward_passes_an_example_and_epoch_and_its_evaluation(d
 
 
 def test_hours_are_charged_at_each_candidates_own_speed(flops):
-    assert [flops_a_second([run]) for run in ZERO_SHOTS] == pytest.approx([1e9, 2e9])
-    assert math.isnan(flops_a_second([Run("a", 50, "failed", flops=1.0, seconds=1.0)]))
+    assert [Speed.of([run]).flops_a_second for run in ZERO_SHOTS] == pytest.approx([1e9, 2e9])
+    assert math.isnan(Speed.of([Run("a", 50, "failed", flops=1.0, seconds=1.0)]).flops_a_second)
     ledger = opened(flops, Budget(hours=1.0))
     np.testing.assert_allclose(ledger.costs, flops / [[1e9], [2e9]])
     assert ledger.spent == pytest.approx(3 + 15)

@@ -15,6 +15,7 @@ from folders import edit
 
 from lensllm.candidates import find_candidate
 from lensllm.execution import InProcess, Processes
+from lensllm.execution.attempt import attempt
 from lensllm.probes.measure_job import Measure
 from lensllm.probes.record import Probe
 from lensllm.search.base import Jobs
@@ -107,6 +108,46 @@ def test_a_job_whose_worker_died_is_tried_once_more_in_the_same_command(toy, tmp
     assert [told[n].status for n in (1, 2, 3, 4)] == ["done", "done", "failed", "done"]
     assert told[3].error == "the worker process was killed by SIGKILL (out of memory?), twice"
     assert [times(job) for job in jobs] == [2, 1, 2, 1]
+
+
+class AllAtOnce(InProcess):
+    """Three slots whose jobs have all ended by the time that the first is waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.jobs = []
+
+    @property
+    def free_slots(self):
+        return 3 - len(self.jobs)
+
+    def submit(self, job):
+        self.jobs.append(job)
+
+    def wait(self, timeout=None):
+        job = self.jobs.pop(0)
+        return job, attempt(job, self._context)
+
+
+class Asked(Jobs):
+    """Notes how many records it was told before each question."""
+
+    def __init__(self, jobs):
+        super().__init__(jobs)
+        self.told, self.asked = 0, []
+
+    def ask(self, count):
+        self.asked.append((self.told, count))
+        return super().ask(count)
+
+    def tell(self, job, record):
+        self.told += 1
+
+
+def test_whatever_has_ended_is_told_before_the_next_question(toy, tmp_path):
+    search = Asked([toy(n) for n in range(1, 7)])
+    drive(search, AllAtOnce(), Store(tmp_path))
+    assert search.asked == [(0, 3), (3, 3), (6, 3)]
 
 
 def test_what_failed_is_made_anew_by_the_next_command(toy, tmp_path):

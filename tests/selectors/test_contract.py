@@ -13,6 +13,7 @@ from lensllm.search.policy import State
 from lensllm.search.regret import ExpectedRegret
 from lensllm.selectors import (
     AcceptThenStop,
+    GaussianProcess,
     GrowingSlopes,
     GrowingSlopesKernel,
     KernelOnly,
@@ -28,6 +29,7 @@ from lensllm.selectors import (
 
 SELECTORS = [
     GrowingSlopes(),
+    GaussianProcess(draws=8000),
     SlopeGrowth(),
     AcceptThenStop(),
     RectifiedLawSelector(Prior()),

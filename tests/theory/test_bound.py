@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from tiny_models import NAMES, examples, model
 
 import lensllm
-from lensllm.candidates import find_candidate
+from lensllm.candidates import Lora, find_candidate
 from lensllm.errors import InputError
 from lensllm.store import Store
 from lensllm.tasks import read_task
@@ -23,7 +24,7 @@ from lensllm.theory.bound import (
     load_bounds,
     save_bounds,
 )
-from lensllm.theory.bound_job import BoundTerms
+from lensllm.theory.bound_job import BoundOf, BoundTerms
 from lensllm.theory.curvature import LayerHessian, flatten, layers
 from lensllm.theory.other_bounds import distance_from_initialization, parameter_counting
 from lensllm.tuning.context import Context
@@ -237,3 +238,54 @@ def test_other_bounds_by_hand():
     far = distance_from_initialization(m, data, 10.0, 5.0)
     assert example_losses(m, data).mean() < near < far
     assert all(torch.equal(a, b) for a, b in zip(weights, m.parameters(), strict=True))
+
+
+def adapted(name, amount=0.3):
+    """A model with adapters, what they began as, and its examples."""
+    m = Lora(lora_r=2).prepare(model(name)).double()
+    before = {key: p.detach().clone() for key, p in m.named_parameters() if p.requires_grad}
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for p in m.parameters():
+            if p.requires_grad:
+                p.add_(amount * torch.randn_like(p))
+    m.set_attn_implementation("eager")
+    return m, before, examples(name)
+
+
+@pytest.mark.parametrize("name", ["gpt", "llama", "t5"])
+def test_the_bound_of_adapters_is_over_their_displacement_alone(name):
+    """v and the Hessian are those of A and B; the truth is a dense Hessian of the loss by torch.func."""
+    m, before, data = adapted(name)
+    found = bound("m", before, m, data[:2], data, relative=1e-3, max_steps=30, per="matrix")
+    assert {term.layer for term in found.layers} == set(before)
+    term = min(found.layers, key=lambda one: (one.parameters, one.layer))
+    start = {key: p.detach() for key, p in m.named_parameters()}
+    v, shape = (start[term.layer] - before[term.layer]).flatten(), start[term.layer].shape
+    dense = []
+    for example in data[:2]:
+        hessian = LayerHessian(m, [term.layer], [example], name)
+        batch = {key: t[:, 0] for key, t in hessian._batch([example]).items()}
+        loss = lambda flat: hessian._loss({term.layer: flat.view(shape)}, batch.copy())  # noqa: B023, E731
+        matrix = torch.func.hessian(loss)(start[term.layer].flatten())
+        eigenvalues, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+        dense.append(float(((vectors.T @ v) ** 2 * eigenvalues.clamp_min(0)).sum()))
+    assert term.distance == pytest.approx(float(v.norm()))
+    assert term.h_low * (1 - 1e-6) <= max(dense) <= term.h * (1 + 1e-6)
+    assert term.h <= 1.1 * max(dense) + 1e-12
+
+
+def test_the_job_bounds_what_its_method_trained(model_folders, sums_file):
+    candidate = replace(find_candidate(str(model_folders["gpt"])), method=Lora(lora_r=2))
+    quick = TrainingConfig(num_train_epochs=1, max_test_examples=10, learning_rate_trials=(0.3,))
+    made = BoundOf(candidate, read_task(sums_file), quick, 20).record(Context())
+    assert made.bound is not None
+    assert sum(term.parameters for term in made.bound.layers) == made.trained_parameters < made.parameters
+    assert made.bound.distance > 0
+    assert made.bound.value > made.bound.test_loss
+
+
+def test_an_adapters_folder_is_refused(model_folders, sums_file, tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds an adapter of peft, which does not say from which drawn weights"):
+        lensllm.bound(str(model_folders["gpt"]), str(sums_file), tuned=tmp_path)

@@ -108,13 +108,15 @@ def test_the_mean_hessian_is_the_mean_of_the_hessians():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_alone_has_the_product_it_has_in_a_batch(name):
+    """Norms of a llama are formed in float32 even where its weights are in float64."""
+    close = {"rtol": 1e-5, "atol": 1e-5} if name == "llama" else {}
     m, data = model(name), examples(name)
     names = layers(m)[OUTSIDE]
     v = direction(m, names)[None].repeat(3, 1)
     together = LayerHessian(m, names, data, "b").each(v, np.arange(3))
     for i, example in enumerate(data):
         alone = LayerHessian(m, names, [example], "b").each(v[:1], np.array([0]))
-        torch.testing.assert_close(alone[0], together[i])
+        torch.testing.assert_close(alone[0], together[i], **close)
 
 
 def test_a_maximum_needs_fewer_steps_than_every_value():

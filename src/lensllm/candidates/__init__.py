@@ -3,7 +3,7 @@
 from lensllm.candidates.candidate import Candidate
 from lensllm.candidates.crossing import cross
 from lensllm.candidates.find import Found, Refused, admit_candidates, find_candidate, find_candidates
-from lensllm.candidates.methods import Full, Lora, Method, NoTuning
+from lensllm.candidates.methods import Full, Lora, Method, NoTuning, Qlora
 
 __all__ = [
     "Candidate",
@@ -12,6 +12,7 @@ __all__ = [
     "Lora",
     "Method",
     "NoTuning",
+    "Qlora",
     "Refused",
     "admit_candidates",
     "cross",

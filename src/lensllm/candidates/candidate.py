@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lensllm.candidates.configuration import configuration
 from lensllm.candidates.files import CONFIG, lies_in, read_object, regular, tokenizer_files, weight_files
+from lensllm.candidates.four_bits import FourBits, four_bits
+from lensllm.candidates.headers import Tensor, read_headers
 from lensllm.candidates.methods import Full, Method
 
 TEMPLATE = "chat_template.jinja"
@@ -47,6 +49,26 @@ class Candidate:
     def model_name(self) -> str:
         """Name of the model, however it is tuned."""
         return self.name.removesuffix(f" {self.variant}") if self.variant else self.name
+
+    @property
+    def untuned_name(self) -> str:
+        """Name of the model as it came to the method: in 4 bits it is another than before."""
+        quantised = self.method.untuned.quant_type if self.four_bits is None else ""
+        return f"{self.model_name} in {quantised.upper()}" if quantised else self.model_name
+
+    @property
+    def unquantised(self) -> Self:
+        """The same model with all its weights in floating point, whatever the method would make of them."""
+        return replace(self, method=Full())
+
+    @property
+    def four_bits(self) -> FourBits | None:
+        """How its weights come quantised; None where they do not.
+
+        Raises:
+            InputError: if they are quantised in a way that nothing can be trained over.
+        """
+        return four_bits(self.config)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -88,6 +110,15 @@ class Candidate:
     def shards(self) -> list[str]:
         """Those of `files` that hold weights."""
         return [name for name in self.files if name.endswith(".safetensors")]
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Name -> type and shape of every tensor of its weights, from the headers of the files.
+
+        Raises:
+            InputError: if a file is damaged.
+        """
+        return read_headers(self.folder, self.shards)
 
     @cached_property
     def fingerprint(self) -> str:

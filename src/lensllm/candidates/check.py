@@ -6,18 +6,10 @@ from typing import Any
 
 from lensllm.candidates.candidate import Candidate
 from lensllm.candidates.configuration import configuration, first_line
-from lensllm.candidates.files import (
-    ADAPTER,
-    CONFIG,
-    VOCABULARIES,
-    lies_in,
-    matching,
-    printable,
-    read_object,
-    regular,
-    walk,
-)
-from lensllm.candidates.headers import EIGHT_BITS, FLOATS, Tensor, read_headers
+from lensllm.candidates.files import ADAPTER, CONFIG, VOCABULARIES, lies_in, matching, printable, read_object, regular
+from lensllm.candidates.four_bits import GIVE, four_bits
+from lensllm.candidates.headers import EIGHT_BITS, FLOATS, Tensor
+from lensllm.candidates.tensors import tensors_of
 from lensllm.errors import InputError
 
 LAYERS = (
@@ -55,12 +47,12 @@ def check(candidate: Candidate, *, tokenizer: bool = True) -> None:
     try:
         _check_folder(candidate)
         _check_adapter(candidate)
-        _check_quantisation(candidate.config)
+        four_bits(candidate.config)
         config = configuration(candidate.folder)
         _check_writer(candidate, config)
         if tokenizer:
             _check_tokenizer(candidate)
-        tensors = read_headers(candidate.folder, candidate.shards)
+        tensors = tensors_of(candidate)
         _check_weights(tensors)
         _check_layers(config, len(tensors))
     except InputError as error:
@@ -92,23 +84,6 @@ def _check_adapter(candidate: Candidate) -> None:
         f"it is an adapter{named} and not a whole model ({ADAPTER}): merge it into its base and save that, "
         "or give the base itself"
     )
-
-
-def _check_quantisation(settings: dict[str, Any]) -> None:
-    found: list[str] = []
-
-    def see(one: dict[str, Any]) -> None:
-        for key in ("quantization_config", "compression_config"):
-            if value := one.get(key):
-                method = value.get("quant_method") if isinstance(value, dict) else None
-                found.append(str(method or key))
-
-    walk(settings, see)
-    if found:
-        raise InputError(
-            f"its weights are quantised ({found[0]}), and quantised weights cannot be fine-tuned as a whole: "
-            "give the model that was not quantised"
-        )
 
 
 def _check_writer(candidate: Candidate, config: Any) -> None:
@@ -169,8 +144,8 @@ def _check_weights(tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.dtype in EIGHT_BITS:
             raise InputError(
-                f"its weights are quantised ({name} is {tensor.dtype}), and quantised weights cannot be fine-tuned "
-                "as a whole: give the model that was not quantised"
+                f"its weights are quantised ({name} is {tensor.dtype}), and only 4 bits of bitsandbytes are trained "
+                f"over (by QLoRA): {GIVE}"
             )
         if name.endswith(".weight") and tensor.dtype not in FLOATS:
             raise InputError(f"its weight {name} has the type {tensor.dtype}, expected one of {', '.join(FLOATS)}")

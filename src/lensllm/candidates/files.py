@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -48,35 +48,44 @@ def tokenizer_files(folder: Path) -> list[str]:
 
 def matching(folder: Path, patterns: tuple[str, ...]) -> list[str]:
     """Names in the folder that match one of the patterns, sorted; nothing is opened."""
-    return sorted(f.name for f in folder.iterdir() if any(fnmatch(f.name, pattern) for pattern in patterns))
+    return _matching([file.name for file in folder.iterdir()], patterns)
 
 
-def weight_files(folder: Path) -> list[str]:
+def _matching(names: Collection[str], patterns: tuple[str, ...]) -> list[str]:
+    return sorted(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+
+
+def weight_files(folder: Path, there: Collection[str] | None = None) -> list[str]:
     """Names of the safetensors files that hold the weights; with shards, their index first.
 
     As transformers: `model.safetensors`, or else the shards that `model.safetensors.index.json` names.
 
+    Args:
+        folder: of the model.
+        there: the files that it has, where not all of them are in the folder yet; the index has to be.
+
     Raises:
         InputError: if there are none, or the index names something other than safetensors files of the folder.
     """
-    if lies_in(folder, WEIGHTS):
+    names = {file.name for file in folder.iterdir()} if there is None else there
+    if WEIGHTS in names:
         return [WEIGHTS]
-    if lies_in(folder, INDEX):
-        return [INDEX, *_shards(folder)]
-    if matching(folder, PICKLES):
+    if INDEX in names:
+        return [INDEX, *_shards(folder, names)]
+    if _matching(names, PICKLES):
         raise InputError(
             "it has only pickled weights, which can run code when opened and are refused: "
             "save the model again with safe_serialization=True"
         )
-    others = matching(folder, ("*.safetensors",))
-    if others:
+    if others := _matching(names, ("*.safetensors",)):
         raise InputError(f"it has no weights under the name {WEIGHTS}; {others[0]} is not read")
-    if matching(folder, ("*.gguf",)):
+    if _matching(names, ("*.gguf",)):
         raise InputError("it has weights as GGUF only, which are not read: give the folder with the safetensors files")
-    raise InputError(f"it has no weights: expected a .safetensors file in {printable(folder)}")
+    where = printable(folder) if there is None else "its repository"
+    raise InputError(f"it has no weights: expected a .safetensors file in {where}")
 
 
-def _shards(folder: Path) -> list[str]:
+def _shards(folder: Path, names: Collection[str]) -> list[str]:
     found = read_object(folder, INDEX).get("weight_map")
     if not isinstance(found, dict) or not found:
         raise InputError(f"{INDEX} has no weight_map")
@@ -85,7 +94,7 @@ def _shards(folder: Path) -> list[str]:
         plain = PurePosixPath(shard).name == shard and "\\" not in shard and ":" not in shard
         if not plain or not shard.endswith(".safetensors"):
             raise InputError(f"{INDEX} names {shard!r}, which is not a safetensors file of the folder itself")
-        if not lies_in(folder, shard):
+        if shard not in names:
             raise InputError(f"{INDEX} names {shard}, which is missing: the download is not complete")
     return shards
 

@@ -8,19 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from lensllm import zoo
 from lensllm.candidates.candidate import Candidate
 from lensllm.candidates.chat_templates import chat_templates
 from lensllm.candidates.check import check
-from lensllm.candidates.files import ADAPTER, CONFIG, INDEX, TOKENIZER_SETTINGS, VOCABULARIES, printable
+from lensllm.candidates.files import printable
+from lensllm.candidates.hub import download, look_up
 from lensllm.errors import InputError
 
-FETCHED = [CONFIG, INDEX, ADAPTER, "*.safetensors", *TOKENIZER_SETTINGS, *VOCABULARIES]
-NOT_FETCHED = ["*/*", "consolidated*", "adapter_model*"]
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}")
 CHECKPOINT = re.compile(r"checkpoint-\d+|final|last|best")
 
 
@@ -63,8 +59,9 @@ class Found:
         return Found(left, (*self.refused, *(Refused(given[name], reason) for name, reason in reasons.items())))
 
 
-def find_candidate(model: str, *, tokenizer: bool = True) -> Candidate:
-    """The candidate that `model` names: a local folder, a zoo name, or a hub id with an optional `@revision`.
+def find_candidate(model: str, *, tokenizer: bool = True, weights: bool = True) -> Candidate:
+    """The candidate that `model` names: a local folder, a zoo name, or a hub id (`org/name`, `gpt2`) with an optional
+    `@revision`.
 
     A hub model is downloaded once into the Hugging Face cache (`HF_HOME` and `HF_HUB_OFFLINE` are honoured);
     only configuration, tokenizer and safetensors files are fetched, so pickled weights are never even opened.
@@ -72,6 +69,7 @@ def find_candidate(model: str, *, tokenizer: bool = True) -> Candidate:
     Args:
         model: what the user wrote.
         tokenizer: whether a tokenizer is asked for, too.
+        weights: whether those of a hub model are downloaded; if not it can be checked and not run.
 
     Raises:
         InputError: if there is no such model, or `check` refuses it.
@@ -79,7 +77,7 @@ def find_candidate(model: str, *, tokenizer: bool = True) -> Candidate:
     >>> find_candidate("gpt2-0.2m-random").config["model_type"]
     'gpt2'
     """
-    candidate = _locate(model)
+    candidate = _locate(model, weights)
     check(candidate, tokenizer=tokenizer)
     return candidate
 
@@ -99,7 +97,7 @@ def find_candidates(models: Sequence[str]) -> list[Candidate]:
     return list(found.admitted)
 
 
-def admit_candidates(models: Sequence[str], templates: Sequence[str] = ()) -> Found:
+def admit_candidates(models: Sequence[str], templates: Sequence[str] = (), *, weights: bool = True) -> Found:
     """Check all models at once; those that cannot take part are kept with the reason and the others go on.
 
     A model whose files equal those of one before it is the same model and refused as such. Different models of one
@@ -108,6 +106,7 @@ def admit_candidates(models: Sequence[str], templates: Sequence[str] = ()) -> Fo
     Args:
         models: what the user wrote.
         templates: chat templates to use in place of their own, as `chat_templates` reads them.
+        weights: whether those of hub models are downloaded; if not they can be checked and not run.
 
     Raises:
         InputError: for no model, or none that is admitted; or for a chat template that cannot be used.
@@ -123,7 +122,7 @@ def admit_candidates(models: Sequence[str], templates: Sequence[str] = ()) -> Fo
     refused = []
     for model in models:
         try:
-            candidate = replace(find_candidate(model), chat_template=given.get(model))
+            candidate = replace(find_candidate(model, weights=weights), chat_template=given.get(model))
             same = admitted.setdefault(candidate.fingerprint, candidate)
             if same is not candidate:
                 raise InputError(
@@ -160,7 +159,7 @@ def _renamed(candidate: Candidate, name: str) -> Candidate:
     return replace(candidate, name=name)
 
 
-def _locate(model: str) -> Candidate:
+def _locate(model: str, weights: bool = True) -> Candidate:
     path = Path(model)
     shown = printable(model)
     if "\0" in model:
@@ -181,7 +180,7 @@ def _locate(model: str) -> Candidate:
         raise InputError(
             f"no model {shown!r}: give a folder, a hub id such as org/name, or one of {', '.join(zoo.model_names())}"
         )
-    return Candidate(model, _download(name, revision or None), name, revision or None)
+    return _of_hub(model, name, revision or None, weights)
 
 
 def _not_a_folder(path: Path, shown: str, there: bool) -> str:
@@ -213,13 +212,15 @@ def _name(folder: Path) -> str:
     return _tail(folder, 2 if CHECKPOINT.fullmatch(folder.name) else 1)
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _of_hub(model: str, name: str, revision: str | None, weights: bool) -> Candidate:
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FETCHED, ignore_patterns=NOT_FETCHED))
-    except LocalEntryNotFoundError as error:
+        if weights:
+            return Candidate(model, download(name, revision), name, revision)
+        return look_up(model, name, revision)
+    except InputError as error:
+        if "/" in name:
+            raise
+        known = ", ".join(zoo.model_names())
         raise InputError(
-            f"model {name!r} is not in the local cache and the hub cannot be reached: "
-            "download it first, or give a folder"
+            f"no model {printable(model)!r}: it is no folder here and not in the zoo ({known}), and {error}"
         ) from error
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise InputError(f"the hub has no usable model {name!r}: {str(error).splitlines()[0]}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +35,17 @@ def read_headers(folder: Path, files: list[str]) -> dict[str, Tensor]:
     Raises:
         InputError: for a file that is not safetensors, is cut short, or holds a name that another file holds, too.
     """
+    return joined(_header(folder, file) for file in files)
+
+
+def joined(headers: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of all files of a model.
+
+    Raises:
+        InputError: for a name that two files hold.
+    """
     tensors: dict[str, Tensor] = {}
-    for file in files:
-        found = _header(folder, file)
+    for found in headers:
         twice = sorted(found.keys() & tensors.keys())
         if twice:
             raise InputError(f"{twice[0]} is in two of the weight files: one of them is left over")

@@ -12,8 +12,10 @@ from lensllm.candidates.candidate import Candidate
 from lensllm.candidates.causality import check_causal
 from lensllm.candidates.configuration import configuration, first_line
 from lensllm.candidates.files import lies_in, printable, read_object
-from lensllm.candidates.headers import read_headers
+from lensllm.candidates.four_bits import settle
+from lensllm.candidates.methods import Qlora
 from lensllm.candidates.stage import staged
+from lensllm.candidates.tensors import four_bit_weights, tensors_of
 from lensllm.candidates.weights import check_report, compare, model_class
 from lensllm.errors import InputError
 
@@ -36,8 +38,11 @@ COUNTED_FROM_PADDING = ("roberta", "camembert", "data2vec-text", "xlm-roberta", 
 _admitted: set[str] = set()
 
 
-def load_model(candidate: Candidate, **options: Any) -> PreTrainedModel:
-    """The candidate's pre-trained model in float32 on the CPU, every weight from its safetensors files.
+def load_model(candidate: Candidate, *, dtype: str = "float32", **options: Any) -> PreTrainedModel:
+    """The candidate's pre-trained model as its method loads it, every weight from its safetensors files.
+
+    It lies on the CPU, or in 4 bits for QLoRA where transformers puts that: on the GPU if there is one. A model that
+    comes in 4 bits is given to other methods as the same weights unpacked.
 
     When this process opens these files for the first time, names and shapes are compared before a weight is read,
     and the model is tried for reading the past only. The folder cannot choose the attention: it is transformers'
@@ -45,22 +50,26 @@ def load_model(candidate: Candidate, **options: Any) -> PreTrainedModel:
 
     Args:
         candidate: admitted by `check`.
+        dtype: torch's name of the type of all weights, or of those that are not in 4 bits and of the products with
+            those that are.
         options: for `from_pretrained`.
 
     Raises:
-        InputError: if the weights do not fit the configuration or the model reads the future.
+        InputError: if the weights do not fit the configuration, the model reads the future, or bitsandbytes is needed
+            and not installed.
     """
     name = printable(candidate.name)
     try:
         config = configuration(candidate.folder)
         kind, config = model_class(config)
-        first = candidate.fingerprint not in _admitted
+        base = f"{candidate.fingerprint} {candidate.method.untuned}"
+        first = base not in _admitted
         if first:
-            compare(kind, config, read_headers(candidate.folder, candidate.shards))
-        model = _from_files(candidate, kind, config, options)
+            compare(kind, config, tensors_of(candidate), four_bit_weights(candidate))
+        model = _from_files(candidate, kind, config, getattr(torch, dtype), options)
         if first:
             check_causal(model)
-        _admitted.add(candidate.fingerprint)
+        _admitted.add(base)
         return model
     except InputError as error:
         raise InputError(f"{name} cannot be used: {error}") from error
@@ -68,19 +77,31 @@ def load_model(candidate: Candidate, **options: Any) -> PreTrainedModel:
         raise InputError(f"{name} cannot be loaded: {first_line(error)}") from error
 
 
-def _from_files(candidate: Candidate, kind: Any, config: Any, options: dict[str, Any]) -> PreTrainedModel:
+def _from_files(
+    candidate: Candidate, kind: Any, config: Any, dtype: torch.dtype, options: dict[str, Any]
+) -> PreTrainedModel:
+    packed = candidate.four_bits
+    if packed is not None:
+        config.quantization_config = packed.config(dtype).to_dict()
+    else:
+        options = candidate.method.loading(dtype) | options
     with staged(candidate, weights=True) as folder:
         model, report = kind.from_pretrained(
             folder,
             config=config,
-            dtype=torch.float32,
+            dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             **options,
         )
     check_report(model, report)
+    if packed is not None or isinstance(candidate.method, Qlora):
+        settle(model)
+    if packed is not None and not isinstance(candidate.method, Qlora):
+        model = model.dequantize(dtype)
     return model
 
 

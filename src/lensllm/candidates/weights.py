@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,14 +44,22 @@ def model_class(config: Any) -> tuple[Any, Any]:
     return kind, config
 
 
-def compare(kind: Any, config: Any, tensors: dict[str, Tensor]) -> None:
+def compare(kind: Any, config: Any, tensors: dict[str, Tensor], four_bits: Collection[str] = ()) -> None:
     """Load the model without a single number: names, shapes and types from the headers against the configuration.
 
     Takes no memory for weights, so that a configuration of gigabytes beside a file of a hundred bytes is found first.
 
+    Args:
+        kind: class of the model.
+        config: its configuration.
+        tensors: as the headers have them.
+        four_bits: names of those in 4 bits.
+
     Raises:
         InputError: naming the tensors that are missing, left over, or of another shape or type.
     """
+    if four_bits:
+        tensors = _turned(kind, config, tensors, four_bits)
     empty = {name: torch.empty(tensor.shape, dtype=torch.float32, device="meta") for name, tensor in tensors.items()}
     try:
         with torch.random.fork_rng(devices=[]):
@@ -70,6 +79,16 @@ def compare(kind: Any, config: Any, tensors: dict[str, Tensor]) -> None:
     for name, _ in model.named_parameters():
         if name in tensors and tensors[name].dtype not in FLOATS:
             raise InputError(f"its weight {name} has the type {tensors[name].dtype}, expected one of {FLOATS}")
+
+
+def _turned(kind: Any, config: Any, tensors: dict[str, Tensor], four_bits: Collection[str]) -> dict[str, Tensor]:
+    """With 4-bit weights of `Conv1D` layers (GPT-2) the way the model has them: bitsandbytes keeps them transposed."""
+    from transformers.pytorch_utils import Conv1D
+
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        layers = [f"{name}.weight" for name, module in kind(config).named_modules() if isinstance(module, Conv1D)]
+    turned = [name for name in four_bits if any(layer == name or layer.endswith(f".{name}") for layer in layers)]
+    return tensors | {name: replace(tensors[name], shape=tensors[name].shape[::-1]) for name in turned}
 
 
 def check_report(model: nn.Module, report: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import tempfile
@@ -9,14 +10,36 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from lensllm.cli import bound, dynamics, forecast, kernel, plan, replay, runs, select, tasks, zoo
+from lensllm.cli import (
+    bound,
+    check,
+    dynamics,
+    export,
+    find,
+    forecast,
+    history,
+    kernel,
+    page,
+    plan,
+    replay,
+    report,
+    runs,
+    select,
+    tasks,
+    train,
+    watch,
+    zoo,
+)
 from lensllm.cli.common import say
 from lensllm.config import SelectConfig, takes_several
 from lensllm.errors import InputError
+from lensllm.shortlist.config import FindConfig
 
 app = typer.Typer(
     help="Which pre-trained model should I fine-tune, how sure are we, how much data, and what will it cost?",
@@ -25,18 +48,43 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"lensllm {version('lensllm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    asked: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
 zoo_app = typer.Typer(help="The models and tasks that ship with lensllm.", no_args_is_help=True)
 
 tasks_app = typer.Typer(help="What models read of a task.", no_args_is_help=True)
 
 app.command()(select.select)
 app.command()(select.demo)
+app.command()(find.find)
+app.command()(check.check)
 app.command()(runs.runs)
 app.command()(replay.replay)
+app.command()(report.report)
+app.command()(page.page)
+app.command()(train.train)
+app.command()(history.history)
 app.command()(forecast.forecast)
 app.command()(kernel.kernel)
 app.command()(plan.plan)
 app.command()(bound.bound)
+app.command()(export.export)
+app.command()(watch.watch)
 app.command()(dynamics.dynamics)
 app.add_typer(zoo_app, name="zoo")
 app.add_typer(tasks_app, name="tasks")
@@ -45,7 +93,10 @@ zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
 
 LISTS = tuple(
-    "--" + name.replace("_", "-") for name, field in SelectConfig.model_fields.items() if takes_several(field)
+    "--" + name.replace("_", "-")
+    for config in (SelectConfig, FindConfig)
+    for name, field in config.model_fields.items()
+    if takes_several(field)
 )
 """Options that take several values, as `--models A B C`."""
 SENT_AGAIN = 0.01
@@ -60,7 +111,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     with interruptible() as signals:
         try:
-            app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="lensllm")
+            given = sys.argv[1:] if arguments is None else arguments
+            app(args=spread(given), prog_name="lensllm", obj=shlex.join(["lensllm", *given]))
         except InputError as error:
             say(f"lensllm: {error}", error=True)
             sys.exit(2)

@@ -86,6 +86,13 @@ class ProgressBar(Callback):
         self._bar = bar
         self._shown = bar.add_task("starting", total=None)
 
+    def step(self, what: str, done: int, of: int) -> None:
+        """Say what is done beside jobs, and how much of it; the pace begins anew with the first. Of 0: what alone."""
+        if of and not done:
+            self._bar.reset(self._shown, total=of)
+        progress = {"completed": done, "total": of} if of else {}
+        self._bar.update(self._shown, description=visible(what), **progress)  # type: ignore[arg-type]
+
     def on_run_begin(self, job: Job, progress: Jobs) -> None:
         """Say what runs."""
         self._bar.update(self._shown, total=progress.expected, description=visible(job.label))
@@ -99,7 +106,7 @@ class ProgressBar(Callback):
 
 
 @contextmanager
-def progress_bar() -> Iterator[list[Callback]]:
+def progress_bar() -> Iterator[list[ProgressBar]]:
     """Callbacks that show a bar on stderr where that is a terminal; none elsewhere."""
     errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
     if not errors.is_terminal:

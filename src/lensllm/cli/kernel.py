@@ -11,14 +11,14 @@ import typer
 
 from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
 from lensllm.cli.options import given_of, options_of
-from lensllm.config import TaskConfig
+from lensllm.config import MethodConfig
 from lensllm.files import write_whole
 
 if TYPE_CHECKING:
-    from lensllm.probes.record import Probe
+    from lensllm.kernel_pipeline import KernelReport
 
 
-@options_of(TaskConfig, positional="task")
+@options_of(MethodConfig, positional="task")
 def kernel(
     model: Annotated[str, typer.Option("--model", help="A local folder, a zoo name or a hub id.")],
     task: Annotated[str, typer.Option("--task", help="A shipped task's name, a file or a folder of splits.")],
@@ -51,11 +51,14 @@ def kernel(
         print(json.dumps(finite(report.to_dict()), indent=2))
         return
     say_notes(report.notes)
-    _show(report.measurement.probe, report.task, report.measured)
+    _show(report)
 
 
-def _show(probe: Probe, task: str, measured: dict[int, float]) -> None:
-    say(f"{probe.candidate} on {probe.examples} examples of {task}, {probe.rows} completion tokens; nothing trained")
+def _show(report: KernelReport) -> None:
+    probe, measured = report.measurement.probe, report.measured
+    say(f"{probe.candidate} on {probe.examples} examples of {report.task}, {probe.rows} completion tokens")
+    of = f"{probe.trained_parameters:,} of {report.method}" if report.method != "full" else "all weights"
+    say(f"The kernel is over what is trained: {of}; nothing trained")
     print("\nSpectrum of the kernel")
     table = empty_table("trace a token", "effective rank", "decay exponent", "alignment", "standard error")
     error = "unknown" if math.isnan(probe.kernel_error) else f"{probe.kernel_error:.1%}"

@@ -20,13 +20,16 @@ Config = TypeVar("Config", bound=TaskConfig)
 
 
 def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one flag for every field of its configuration but the positional one, those of the task last."""
+    """Give a command one flag for every field of its configuration but the positional one and those that it declares
+    itself, inherited ones last."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind != p.VAR_KEYWORD]
-        for name in sorted(config.model_fields, key=TaskConfig.model_fields.__contains__):
+        ancestors = [one for one in config.__mro__ if issubclass(one, TaskConfig)]
+        given = {positional, *(parameter.name for parameter in own)}
+        for name in sorted(config.model_fields, key=lambda name: sum(name in one.model_fields for one in ancestors)):
             field = config.model_fields[name]
-            if name == positional:
+            if name in given or _is_written(field):
                 continue
             shown = None if field.default in (PydanticUndefined, "", []) else field.default
             shown = " ".join(shown) if isinstance(shown, list) else shown
@@ -50,6 +53,11 @@ def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[.
         return called
 
     return decorate
+
+
+def _is_written(field: FieldInfo) -> bool:
+    """Whether its values have parts, which only a file or a program can write."""
+    return any(isinstance(one, type) and issubclass(one, BaseModel) for one in get_args(field.annotation))
 
 
 def _given_names(field: FieldInfo) -> bool:

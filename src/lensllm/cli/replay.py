@@ -34,6 +34,7 @@ def replay(
             {
                 "records": [[record.kind, record.candidate, record.examples] for record in made.records],
                 "pending": made.pending,
+                "orders": [asdict(order) for order in made.orders],
                 "spent": made.spent,
                 "agrees": made.agrees,
                 "recorded": asdict(made.recorded),
@@ -47,7 +48,7 @@ def replay(
         for number, made in enumerate(decisions, start=1):
             runs = [f"{r.candidate} on {r.examples:,}" for r in made.records if r.kind != Probe.kind]
             probes = len(made.records) - len(runs)
-            told = ", ".join(runs) + (f", {probes} probes" if probes else "")
+            told = ", ".join([*runs, *[f"{probes} probes"] * bool(probes), *(order.told for order in made.orders)])
             now = made.decided
             sure = ["", ""] if now.p_best != now.p_best else [f"{now.p_best:.0%}", f"{now.expected_regret:.2%}"]
             table.add_row(str(number), told, now.choice, *sure, f"{made.spent:.3g}", "yes" if made.agrees else "NO")

@@ -3,5 +3,6 @@
 from lensllm.execution.base import Executor
 from lensllm.execution.in_process import InProcess
 from lensllm.execution.processes import Processes
+from lensllm.execution.slots import default_workers
 
-__all__ = ["Executor", "InProcess", "Processes"]
+__all__ = ["Executor", "InProcess", "Processes", "default_workers"]

@@ -55,7 +55,7 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self, timeout: float | None = None) -> Outcome | None:
-        """The next job to end; None if none has within `timeout` seconds.
+        """The next job to end; None if none has within `timeout` seconds, or slots were added meanwhile.
 
         Only while something runs. An executor without workers runs the job now, however long it takes.
         """

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 
 from lensllm.execution.base import Executor, Outcome
@@ -37,6 +38,7 @@ class Processes(Executor):
     Args:
         workers: number of processes.
         threads: of each; the cores that this process may use, shared out, if None.
+        environments: what is added to the environment of each, in turn (`lensllm.execution.devices.shares`).
 
     >>> from lensllm.testing import ToyJob
     >>> with Processes(workers=2, threads=1) as executor:
@@ -48,10 +50,13 @@ class Processes(Executor):
     ('a', 'done', 2.08)
     """
 
-    def __init__(self, workers: int, threads: int | None = None) -> None:
+    def __init__(
+        self, workers: int, threads: int | None = None, environments: Sequence[Mapping[str, str]] = ()
+    ) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = threads or max(1, cores // max(1, workers))
-        self._workers = [_Worker(share) for _ in range(max(1, workers))]
+        added = environments or [{}]
+        self._workers = [_Worker(share, added[i % len(added)]) for i in range(max(1, workers))]
 
     @property
     def free_slots(self) -> int:
@@ -78,8 +83,9 @@ class Processes(Executor):
 class _Worker:
     """One process that makes one job after another."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int, environment: Mapping[str, str]) -> None:
+        share = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        self._environment = {**share, **environment}
         self._process: subprocess.Popen[bytes] | None = None
         self._known: str = ""
         self.pipe: Connection
@@ -124,13 +130,12 @@ class _Worker:
         self._stop()
         self.pipe, far_end = Pipe()
         start = START.format(path=sys.path, file=far_end.fileno(), parent=os.getpid())
-        threads = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self._process = subprocess.Popen(
             [sys.executable, "-c", start],
             pass_fds=[far_end.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, **threads},
+            env={**os.environ, **self._environment},
             start_new_session=True,
         )
         self._known = ""

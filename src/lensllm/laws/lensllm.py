@@ -14,8 +14,9 @@ from lensllm.laws.fit import LOWER, F
 class LensLLMLaw(Law):
     """L(D) = B / (F(Theta, t) + D^beta) + E (Zeng et al. 2025, Equation 10).
 
-    F(Theta, t) = |exp(-eta Theta t) (f_0(X) - y)|^2 falls with training time t from F(0) to F(infinity). With t known F
-    is fixed (the paper's phase fitting); with t unknown F is free within (F(infinity), F(0)] (its prediction).
+    F(Theta, t), the squared norm of exp(-eta Theta t) (f_0(X) - y), falls with training time t from F(0) to
+    F(infinity). With t known F is fixed (the paper's phase fitting); with t unknown F is free within
+    (F(infinity), F(0)] (its prediction).
 
     `LensLLMLaw.measured` takes both bounds from F as it was measured; `training_times` says which t a fit chose.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
+import numpy as np
+
+from lensllm.arrays import Floats
 from lensllm.tuning.run import Run
 
 
@@ -15,7 +17,10 @@ class Objective(ABC):
     Attributes:
         name: how it is called in tables.
         unit: what it is measured in, in words.
-        ceiling: what a uniform guess has, above which nothing is forecast; infinite if there is no such value.
+        greater_is_better: whether a larger value is the better one.
+        floor: below which there is no value; of a score what a guess has.
+        ceiling: above which there is none; of a loss what a uniform guess has, above which nothing is forecast.
+            Infinite if there is no such value.
 
     >>> class TokenLoss(Objective):
     ...     name, unit = "token loss", "nats per token of completion"
@@ -27,13 +32,35 @@ class Objective(ABC):
     '3.14 nats/token'
     """
 
-    name: ClassVar[str]
-    unit: ClassVar[str]
-    ceiling: ClassVar[float] = math.inf
+    name: str
+    unit: str
+    greater_is_better: bool = False
+    floor: float = 0.0
+    ceiling: float = math.inf
 
     @abstractmethod
     def read(self, run: Run) -> tuple[float, float]:
         """Its value in a run and the value's standard error over the test examples; NaN unless the run is done."""
+
+    def to_scale(self, values: Floats) -> Floats:
+        """Values on the scale that errors and gains are alike on: the logarithm, unless said."""
+        return np.log(values)
+
+    def from_scale(self, values: Floats) -> Floats:
+        """Values from that scale."""
+        return np.exp(values)
+
+    def to_loss(self, values: Floats, errors: Floats) -> tuple[Floats, Floats]:
+        """Values and their standard errors as numbers above 0 of which less is better, what selectors forecast."""
+        return np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
+
+    def from_loss(self, losses: Floats) -> Floats:
+        """Values from those numbers."""
+        return np.asarray(losses, dtype=float)
+
+    def regret(self, chosen: Floats, best: Floats) -> Floats:
+        """How far numbers that selectors forecast are behind the best ones: the log of their ratio, unless said."""
+        return np.asarray(np.log(chosen / best))
 
     @abstractmethod
     def format(self, value: float) -> str:

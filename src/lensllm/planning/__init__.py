@@ -3,6 +3,7 @@
 from lensllm.planning.curve_samples import CurveSamples, plan_sizes
 from lensllm.planning.pareto import Cost, Offer
 from lensllm.planning.plan import Doubling, Need, Plan, doubling_sentence, doublings, offers_of, plan
+from lensllm.planning.score_plan import ScoreDoubling, ScorePlan, plan_score
 
 __all__ = [
     "Cost",
@@ -11,9 +12,12 @@ __all__ = [
     "Need",
     "Offer",
     "Plan",
+    "ScoreDoubling",
+    "ScorePlan",
     "doubling_sentence",
     "doublings",
     "offers_of",
     "plan",
+    "plan_score",
     "plan_sizes",
 ]

@@ -97,8 +97,14 @@ class CurveSamples:
         return cls.of((selector or default_selector(curves)).forecast(curves, size, sizes), curves, seed)
 
     @classmethod
-    def of(cls, forecast: Forecast, curves: Curves, seed: int = 0) -> CurveSamples:
+    def of(cls, forecast: Forecast, curves: Curves, seed: int = 0, floored: bool = True) -> CurveSamples:
         """The curves of a forecast made with the sizes of `plan_sizes`; candidates not fine-tuned are left out.
+
+        Args:
+            forecast: of `curves`.
+            curves: what was measured.
+            seed: of what comes beyond the data at hand.
+            floored: whether curves have a floor and a law, as losses have; without, all go on as their path does.
 
         Raises:
             InputError: if it lacks one of the sizes, or as `plan_sizes`.
@@ -112,7 +118,10 @@ class CurveSamples:
         here = int(np.argmin(np.abs(grid - size)))
         losses[here] = made.samples
         losses[: here + 1] = np.maximum.accumulate(losses[here::-1], axis=0)[::-1]
-        losses[here:] = _beyond(losses[here:], known, grid[here:], seed)
+        if floored:
+            losses[here:] = _beyond(losses[here:], known, grid[here:], seed)
+        else:
+            losses[here:] = np.minimum.accumulate(losses[here:], axis=0)
         back = [names.index(name) for name in curves.candidates]
         return cls(forecast.of(curves.candidates), grid, losses[:, :, back], curves)
 

@@ -15,8 +15,9 @@ A third way needs the curvature: where the power term of the bound begins to dom
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -97,6 +98,27 @@ class Phase:
             return None if isinstance(value, float) and not math.isfinite(value) else value
 
         return {**known(asdict(self)), "advice": self.advice}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Phase:
+        """The phase that `to_dict` gave.
+
+        Raises:
+            LookupError, TypeError, ValueError: if something is missing or has a value of another type.
+        """
+
+        def number(value: Any) -> float:
+            return math.nan if value is None else float(value)
+
+        def transition(of: Mapping[str, Any]) -> Transition:
+            return Transition(number(of["size"]), number(of["low"]), number(of["high"]))
+
+        candidate, phase, p_power = str(fields["candidate"]), fields["phase"], number(fields["p_power"])
+        if phase not in get_args(PhaseName):
+            raise ValueError(f"no phase {phase!r}")
+        last, more = float(fields["last"]), int(fields["more_sizes"])
+        by_law, by_residuals = transition(fields["by_law"]), transition(fields["by_residuals"])
+        return cls(candidate, int(fields["sizes"]), last, phase, p_power, by_law, by_residuals, more)
 
 
 def phases(curves: Curves) -> tuple[Phase, ...]:

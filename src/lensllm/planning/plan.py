@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -187,8 +187,8 @@ def plan(
         goal, shown = part * samples.at(size)[:, [best]], part * float(samples.points[best])
     needed = samples.needed(goal)
     order = _order(samples)
-    needs = [_need(samples.candidates[k], needed[:, k]) for k in order]
-    needs.append(_need(ANY, np.nanmin(needed[:, order], axis=1)))
+    needs = [need_of(samples.candidates[k], needed[:, k]) for k in order]
+    needs.append(need_of(ANY, np.nanmin(needed[:, order], axis=1)))
     if needs[-1].p_never == 1:
         lowest = float(np.quantile(np.nanmin(samples.losses[-1], axis=1), (1 - LEVEL) / 2))
         raise InputError(
@@ -234,7 +234,7 @@ def offers_of(samples: CurveSamples, costs: Mapping[str, Cost]) -> tuple[Offer, 
     known = dict(costs)
     for name, model, method in zip(forecast.candidates, forecast.models, forecast.methods, strict=True):
         if method == "none" and model in costs:
-            known[name] = replace(costs[model], training_flops=0.0)
+            known[name] = costs[model].untrained
     return offers(losses, known, dict(zip(forecast.candidates, forecast.methods, strict=True)))
 
 
@@ -262,7 +262,8 @@ def rounded(examples: float) -> str:
     return f"{round(examples, -digits):,.0f}"
 
 
-def _need(candidate: str, needed: Floats) -> Need:
+def need_of(candidate: str, needed: Floats) -> Need:
+    """The row of a candidate from the examples that each of its sampled curves needs, shape (draws,)."""
     low, middle, high = np.quantile(needed, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="inverted_cdf")
     return Need(candidate, float(middle), (float(low), float(high)), float(np.isinf(needed).mean()))
 

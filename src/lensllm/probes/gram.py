@@ -284,10 +284,8 @@ class _Measure:
             if capture.unusual:
                 raise UnusualError(sorted(capture.unusual))
             found[chunk] = values.to(found)
-            for use in capture.uses:
-                if use.has_gradient:
-                    self._store(use, chunk, sum(u.parameter == use.parameter for u in capture.uses) > 1)
-            del capture, use  # or its activations would stay until the next chunk's are there too
+            self._store_all(capture.uses, chunk)
+            del capture  # or its activations would stay until the next chunk's are there too
         for name, features in self.small.items():
             self._finite(name, features.square().sum(1))
             exact.add_features(features)
@@ -301,6 +299,11 @@ class _Measure:
                 self._finite(name, features.square().sum(1))
                 sketch.add_features(features)
         return found
+
+    def _store_all(self, uses: list[ParameterUse], chunk: list[int]) -> None:
+        for use in uses:
+            if use.has_gradient:
+                self._store(use, chunk, sum(u.parameter == use.parameter for u in uses) > 1)
 
     def _finite(self, name: str, squares: Tensor) -> None:
         bad = (~torch.isfinite(squares)).nonzero()

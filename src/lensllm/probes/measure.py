@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
-from lensllm.candidates import Candidate
+from lensllm.candidates import Candidate, Qlora
 from lensllm.candidates.load import load_model
 from lensllm.errors import InputError
 from lensllm.probes.flops import FlopCount, singular_flops, spectrum_flops
@@ -39,24 +40,39 @@ class Measurement:
     curve: KernelCurve
 
 
-def measure(candidate: Candidate, examples: Sequence[Encoded]) -> Measurement:
-    """Probe a candidate.
+def measure(candidate: Candidate, examples: Sequence[Encoded], seed: int = 0) -> Measurement:
+    """Probe a candidate: the kernel over what its method trains, before it is trained.
+
+    Before training the product beside a layer is 0, as its B is, so A has no gradient, and the kernel of a LoRA is
+
+        sum over layers and positions p, q of s^2 <g_p, g'_q> <A a_p, A a'_q>
+
+    with layer inputs a, output gradients g and the scale s. For QLoRA both are those of the base in 4 bits.
 
     The kernel is the `token` one of at most 8 completion tokens an example, along one random direction, its wide
     layers projected to 24 x 24 dimensions (docs/kernel.md says what that changes); the kernel curve is averaged over
     four divisions of the examples into half to train on, a quarter to stop by and a quarter to score.
 
     Args:
-        candidate: loaded here, with eager attention.
+        candidate: loaded here in float32 and with eager attention. The weights' spectra are of all its weights as they
+            were before any quantisation, whatever its method.
         examples: the probe examples, encoded for it.
+        seed: that adapters are drawn by.
 
     Raises:
-        InputError: for fewer than 8 examples, a model that cannot be loaded, and as `kernel`.
+        InputError: for fewer than 8 examples, a model that cannot be loaded or prepared, and as `kernel`.
     """
     if len(examples) < FEWEST:
         raise InputError(f"{len(examples)} probe examples are too few: the kernel curve needs {FEWEST} or more")
     started = time.perf_counter()
-    model = load_model(candidate, attn_implementation="eager")
+    model = load_model(candidate.unquantised, attn_implementation="eager")
+    parameters = sum(p.numel() for p in model.parameters())
+    alpha, rate = _heavy_tails(model)
+    spectra = sum(singular_flops(tuple(weight.shape)) for _, weight in linear_weights(model))
+    if isinstance(candidate.method, Qlora):
+        del model
+        model = load_model(candidate, attn_implementation="eager")
+    model, trained = _prepared(candidate, model, seed)
     batches = [collate(examples)]
     n_bytes = [example.n_bytes for example in examples]
     with FlopCount() as count:
@@ -64,9 +80,7 @@ def measure(candidate: Candidate, examples: Sequence[Encoded]) -> Measurement:
         curve = kernel_curve(measured, subsets=SUBSETS, n_bytes=n_bytes)
         labels = _nan_unless(lambda: log_me(*prompt_features(model, batches)))
     found = spectrum(measured)
-    alpha, rate = _heavy_tails(model)
-    flops = count.total + spectrum_flops(len(measured.gram))
-    flops += sum(singular_flops(tuple(weight.shape)) for _, weight in linear_weights(model))
+    flops = count.total + spectrum_flops(len(measured.gram)) + spectra
     start, times = float(found.loss(0.0)), list(TIMES)
     probe = Probe(
         candidate=candidate.name,
@@ -87,9 +101,23 @@ def measure(candidate: Candidate, examples: Sequence[Encoded]) -> Measurement:
         log_me=labels,
         flops=flops,
         seconds=time.perf_counter() - started,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=parameters,
+        trained_parameters=trained,
     )
     return Measurement(probe, measured, found, curve)
+
+
+def _prepared(candidate: Candidate, model: PreTrainedModel, seed: int) -> tuple[PreTrainedModel, int]:
+    """The model with what is trained, and how many parameters that are.
+
+    Every A beside a B that is 0 is then held still: its gradient is 0, and for DoRA it would be formed row by row.
+    """
+    model = candidate.method.prepare(model, seed)
+    trained = [p.numel() for p in model.parameters() if p.requires_grad]
+    for name, parameter in model.named_parameters():
+        if ".lora_A." in name:
+            parameter.requires_grad = False
+    return model, sum(trained)
 
 
 def _curve_fields(curve: KernelCurve) -> dict[str, Any]:

@@ -19,22 +19,19 @@ class Measure(CandidateJob):
     record_type = Probe
 
     def key_parts(self) -> list[Any]:
-        """Version, task, model, subset, length, size, how pairs are written, method; other settings change nothing."""
+        """Version, task, model, subset, length, size, how pairs are written, the method and what its adapters are drawn
+        by; other settings change nothing."""
         config = self.training_config
         parts = ["probe", PROBE_VERSION, self.task.fingerprint, self.candidate.fingerprint]
+        adapters = [*method, config.seed] if (method := self.method_key()) else []
         return [
             *parts,
             config.subset_seed,
             config.max_length,
             self.examples,
             *self.chat_key(config.chat),
-            *self.method_key(),
+            *adapters,
         ]
-
-    @property
-    def before_training(self) -> bool:
-        """The probe is of the model as it came, and of all its weights, whichever of them are then tuned."""
-        return True
 
     @property
     def label(self) -> str:
@@ -45,4 +42,4 @@ class Measure(CandidateJob):
         """Load and probe."""
         from lensllm.probes.measure import measure
 
-        return measure(self.candidate, self.encoded(context).train(self.examples)).probe
+        return measure(self.candidate, self.encoded(context).train(self.examples), self.training_config.seed).probe

@@ -39,6 +39,7 @@ class Probe(Record):
         flops: of everything above, as `lensllm.probes.flops` counts them.
         seconds: wall-clock time of the same, the model's loading included.
         parameters: of the model.
+        trained_parameters: those that the kernel is over: the model's, or its adapters'. 0 in records from before.
     """
 
     kind = "probe"
@@ -60,6 +61,7 @@ class Probe(Record):
     e_tpl_lambda: float = NAN
     log_me: float = NAN
     parameters: int = 0
+    trained_parameters: int = 0
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader
@@ -14,8 +15,11 @@ from lensllm.planning import CurveSamples, Plan, doubling_sentence, doublings, o
 from lensllm.planning.plan import rounded
 from lensllm.report.figures import cost_figure, curves_figure, ranking_figure
 from lensllm.report.plan_figures import need_figure, pareto_figure
+from lensllm.report.score_figures import forgotten_figure, score_figure
 from lensllm.report.theory_figures import bound_figure, slopes_figure
+from lensllm.scored import Scored
 from lensllm.selection import Selection
+from lensllm.text import memory
 
 UNIT = "nats a byte"
 
@@ -53,9 +57,38 @@ def write_report(selection: Selection, path: str | Path) -> None:
     if offered:
         figures["pareto"] = pareto_figure(offered, UNIT)
     outlook = {"doublings": doubled, "offers": offered, "doubling": doubling_sentence(doubled[0], samples.size)}
-    context = {"size": samples.size, "bounded": list(bounds), **outlook}
+    context: dict[str, object] = {"size": samples.size, "bounded": list(bounds), **outlook}
+    if selection.scored:
+        figures |= _score_figures(selection, selection.scored)
+        context |= _score_context(selection, selection.scored)
     text = page("selection.html.j2", figures, selection=selection, **context)
     write_whole(path, text)
+
+
+def _score_figures(selection: Selection, scored: Scored) -> dict[str, go.Figure]:
+    names = [row.model for row in selection.ranking if row.method != "none"]
+    figures = {f"score {one.name}": score_figure(scored, one.name, names) for one in scored.objectives}
+    if scored.forgotten:
+        figures["forgotten"] = forgotten_figure(scored.forgotten, scored.kept_name)
+    return figures
+
+
+def _score_context(selection: Selection, scored: Scored) -> dict[str, object]:
+    """Scores, forgetting, and each candidate's answers to the same prompts by number of training examples."""
+    answers = {}
+    for row in selection.ranking:
+        of = scored.samples(row.model) if row.method != "none" else {}
+        rows = [dict(zip(of, one, strict=True)) for one in zip(*of.values(), strict=True)]
+        if rows:
+            answers[row.candidate] = [
+                {
+                    "prompt": next(iter(one.values())).prompt,
+                    "reference": next(iter(one.values())).reference,
+                    "completions": {size: sample.completion for size, sample in one.items()},
+                }
+                for one in rows
+            ]
+    return {"scored": scored, "forgotten": scored.forgotten, "samples": answers}
 
 
 def write_plan(plan: Plan, unit: str, path: str | Path) -> None:
@@ -88,8 +121,10 @@ def page(template: str, figures: dict[str, go.Figure], **context: object) -> str
         loader=PackageLoader("lensllm", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["rounded"] = rounded
+    environment.filters["memory"] = memory
+    plain: dict[str, Any] = {"full_html": False, "include_plotlyjs": False, "config": {"displayModeBar": False}}
     drawn = {
-        name: Markup(figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False}))
-        for name, figure in figures.items()
+        name: Markup(figure.to_html(div_id=f"figure-{place}", **plain))
+        for place, (name, figure) in enumerate(figures.items(), start=1)
     }
     return environment.get_template(template).render(figures=drawn, plotly=Markup(get_plotlyjs()), **context)

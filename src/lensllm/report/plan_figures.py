@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lensllm.planning import Offer, Plan
-from lensllm.planning.pareto import COSTS
+from lensllm.planning.pareto import known_costs
 from lensllm.planning.plan import LEVEL
 from lensllm.report.figures import BANDS, COLOURS, QUIET, add_band, dressed, escaped, log_axis
 
 TITLES = {
-    "training_flops": "training on all the data, FLOPs",
+    "training_flops": "training, FLOPs",
+    "training_memory": "training, bytes of memory",
     "parameters": "parameters",
+    "serving_memory": "serving, bytes of memory",
     "flops_per_byte": "serving, FLOPs a byte",
 }
 SHOWN_BEYOND = 64
+COLUMNS = 3
 
 
 def need_figure(plan: Plan, unit: str) -> go.Figure:
@@ -64,15 +68,21 @@ def need_figure(plan: Plan, unit: str) -> go.Figure:
 
 
 def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
-    """Forecast loss against the cost of training, the parameters and the cost of serving, with each Pareto front.
+    """Forecast loss against what training and serving cost, as far as it is known, with each Pareto front.
 
     Args:
         offers: from the lowest loss to the highest.
         unit: of the losses, for the axis.
     """
-    figure = make_subplots(cols=len(COSTS), shared_yaxes=True, horizontal_spacing=0.03)
+    kinds = known_costs([offer.cost for offer in offers])
+    rows = -(-len(kinds) // COLUMNS)
+    specs: list[list[dict[str, Any] | None]] = [
+        [{} if COLUMNS * row + col < len(kinds) else None for col in range(COLUMNS)] for row in range(rows)
+    ]
+    figure = make_subplots(rows, COLUMNS, specs=specs, shared_yaxes="all", horizontal_spacing=0.03)
     tuned = [offer for offer in offers if offer.method != "none"]
-    for column, kind in enumerate(COSTS, start=1):
+    for place, kind in enumerate(kinds):
+        at = {"row": 1 + place // COLUMNS, "col": 1 + place % COLUMNS}
         front = sorted((offer for offer in tuned if kind in offer.front), key=lambda o: getattr(o.cost, kind))
         figure.add_scatter(
             x=[getattr(offer.cost, kind) for offer in front],
@@ -81,12 +91,11 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
             line={"color": QUIET, "shape": "hv"},
             hoverinfo="skip",
             showlegend=False,
-            row=1,
-            col=column,
+            **at,
         )
-        for place, offer in enumerate(tuned):
-            _add_offer(figure, offer, kind, place, column)
-        figure.update_xaxes(type="log", title=TITLES[kind], tickformat="~s", nticks=4, row=1, col=column)
+        for number, offer in enumerate(tuned):
+            _add_offer(figure, offer, kind, number, at)
+        figure.update_xaxes(type="log", title=TITLES[kind], tickformat="~s", dtick="D2", tickangle=0, **at)
     for offer in offers:
         if offer.method == "none":
             figure.add_hline(y=offer.loss, line_dash="dash", line_color=QUIET)
@@ -96,11 +105,11 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
             )  # fmt: skip
     losses = [offer.loss for offer in offers]
     figure.update_yaxes(**log_axis(min(losses) * 0.97, max(losses) * 1.03))
-    figure.update_yaxes(title=f"forecast loss, {unit}", row=1, col=1)
-    return dressed(figure, 460)
+    figure.update_yaxes(title=f"forecast loss, {unit}", col=1)
+    return dressed(figure, 60 + 400 * rows)
 
 
-def _add_offer(figure: go.Figure, offer: Offer, kind: str, place: int, column: int) -> None:
+def _add_offer(figure: go.Figure, offer: Offer, kind: str, place: int, at: dict[str, int]) -> None:
     """One candidate's point, filled where it is on the front."""
     name, symbol = escaped(offer.candidate), "circle" if kind in offer.front else "circle-open"
     figure.add_scatter(
@@ -109,9 +118,8 @@ def _add_offer(figure: go.Figure, offer: Offer, kind: str, place: int, column: i
         mode="markers",
         name=name,
         legendgroup=name,
-        showlegend=column == 1,
+        showlegend=at == {"row": 1, "col": 1},
         marker={"color": COLOURS[place % len(COLOURS)], "size": 11, "symbol": symbol},
         hovertemplate=f"{name}<br>%{{y:.3f}} for %{{x:.3g}}<extra></extra>",
-        row=1,
-        col=column,
+        **at,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 
 from lensllm.jobs import Job
 from lensllm.records import Record
@@ -17,11 +18,13 @@ class Search(ABC):
         stopped: why there are no more jobs; empty before the end.
         expected: number of jobs known of so far, those that ended included.
         decision: the last decision taken; None in a search that follows a fixed list.
+        taken_out: candidates that a person took out while it ran.
     """
 
     stopped: str = ""
     expected: int = 0
     decision: Decision | None = None
+    taken_out: Collection[str] = ()
 
     @abstractmethod
     def ask(self, count: int) -> list[Job]:

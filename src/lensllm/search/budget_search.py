@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lensllm.candidates import Candidate
 from lensllm.jobs import Job
+from lensllm.objectives import ScoreObjective
 from lensllm.probes.measure_job import Measure
 from lensllm.probes.record import Probe
 from lensllm.records import Record
+from lensllm.scores.scoring import Scoring
 from lensllm.search.base import Search
 from lensllm.search.cost import probe_examples, probe_flops, run_costs
 from lensllm.search.ladder import nothing_measured
 from lensllm.search.ladder_plan import LadderPlan
 from lensllm.search.ledger import Ledger
 from lensllm.search.log import FILE_NAME, DecisionLog, Logged
+from lensllm.search.orders import Order, asked, forget
 from lensllm.search.policy import Decision
-from lensllm.search.replay import ledger_of, policy_of
+from lensllm.search.replay import decide, ledger_of, policy_of
 from lensllm.selectors import FORECAST_VERSION
 from lensllm.store import Store
 from lensllm.tasks import Task
 from lensllm.tuning.candidate_job import CandidateJob
 from lensllm.tuning.fine_tune import FineTune
 from lensllm.tuning.run import Run
+
+if TYPE_CHECKING:
+    from lensllm.tuning.attempts import Attempt
+    from lensllm.tuning.tracking import Tracking
 
 
 class BudgetSearch(Search):
@@ -42,6 +50,10 @@ class BudgetSearch(Search):
         stop_regret: expected log loss above the best's at which to stop.
         kernel: probe every candidate before the first decision, paid from the budget.
         folder: of the log.
+        scoring: what is scored after each run.
+        at_once: name of a candidate -> what fits into memory, where that was planned.
+        tracking: which trackers hear of the runs.
+        rank_by: the score that decides, one of `scoring` with a floor and a ceiling; the loss if None.
     """
 
     def __init__(
@@ -54,24 +66,42 @@ class BudgetSearch(Search):
         *,
         kernel: bool,
         folder: Path,
+        scoring: Scoring | None = None,
+        at_once: Mapping[str, Attempt] | None = None,
+        tracking: Tracking | None = None,
+        rank_by: ScoreObjective | None = None,
     ) -> None:
         self._candidates = list(candidates)
         self._task = task
         self._training_config = plan.training_config
         self._kernel = kernel
         self._folder = folder
+        one = rank_by
+        score = {"name": one.name, "unit": one.unit, "floor": one.floor, "ceiling": one.ceiling} if one else {}
         self._log = DecisionLog(
-            [], plan.rungs, [], plan.budget, stop_p_best, stop_regret, forecast_version=FORECAST_VERSION
+            [], plan.rungs, [], plan.budget, stop_p_best, stop_regret, forecast_version=FORECAST_VERSION, score=score
         )
         self._ledger: Ledger | None = None
         self._policy = policy_of(self._log)
-        self._first = [FineTune(candidate, task, plan.training_config, 0) for candidate in self._candidates]
+        self._first = [
+            FineTune(
+                candidate,
+                task,
+                plan.training_config,
+                0,
+                scoring=scoring,
+                at_once=(at_once or {}).get(candidate.name),
+                tracking=tracking,
+            )
+            for candidate in self._candidates
+        ]
         self._waiting: list[CandidateJob] = list(self._first)
         self._begun: dict[str, CandidateJob] = {}
         self._stage: dict[str, Record | None] = {job.key: None for job in self._first}
         self._results: list[str] = []
         self._last: dict[str, tuple[FineTune, Record]] = {}
         self._news = True
+        self._orders: set[str] = set()
         self.decision = Decision()
         self.expected = len(self._waiting)
 
@@ -80,6 +110,11 @@ class BudgetSearch(Search):
         """Why nothing more is run."""
         return self.decision.stopped if self.decision else ""
 
+    @property
+    def taken_out(self) -> Collection[str]:  # type: ignore[override]
+        """Candidates that a person took out."""
+        return self._ledger.dropped if self._ledger else ()
+
     def ask(self, count: int) -> list[Job]:
         """Jobs of the stage before the first decision, then those that the policy names.
 
@@ -87,8 +122,10 @@ class BudgetSearch(Search):
             NothingMeasured: if no candidate could be measured as it came.
             BudgetTooSmall: if the budget does not pay the first runs of all.
         """
-        if not self._waiting and not self._stage and self._news:
-            self._take(Logged(self._results, self._pending, count, self._decide(count)))
+        if not self._waiting and not self._stage:
+            orders = self._obeyed()
+            if self._news or orders:
+                self._take(Logged(self._results, self._pending, count, self._decide(count), orders))
         asked, self._waiting = self._waiting[:count], self._waiting[count:]
         self._begun |= {job.key: job for job in asked}
         return list(asked)
@@ -111,26 +148,32 @@ class BudgetSearch(Search):
 
     def replay(self, store: Store) -> list[tuple[Job, Record]]:
         """Take the decisions of the log again, up to the first whose records the store has not, or that failed."""
-        if not (self._folder / FILE_NAME).is_file():
+        log = DecisionLog.read(self._folder) if (self._folder / FILE_NAME).is_file() else None
+        if log is None or not self._goes_on_from(log):
+            forget(self._folder)
             return []
-        log = DecisionLog.read(self._folder)
-        mine = self._log
-        same = (log.rungs, log.budget, log.stop_p_best, log.stop_regret, bool(log.probe_flops))
-        if same != (mine.rungs, mine.budget, mine.stop_p_best, mine.stop_regret, self._kernel):
-            return []
-        first = {job.key for job in self._first}
-        known = set(log.candidates) <= {candidate.name for candidate in self._candidates}
-        if not (known and log.decisions and first <= set(log.decisions[0].results)):
-            return []
-        mine.forecast_version = log.forecast_version
+        self._log.forecast_version = log.forecast_version
         told: list[tuple[Job, Record]] = []
         for logged in log.decisions:
             found = self._found(logged.results, store)
             told += found
             if len(found) < len(logged.results):
                 return told
+            assert self._ledger is not None
+            self._orders |= {order.key for order in logged.orders}
+            self._ledger.obey(logged.orders)
             self._take(logged)
         return told
+
+    def _goes_on_from(self, log: DecisionLog) -> bool:
+        """Whether a log is of this search, interrupted: the same candidates, settings and first jobs."""
+        mine = self._log
+        same = (log.rungs, log.budget, log.stop_p_best, log.stop_regret, log.score, bool(log.probe_flops))
+        if same != (mine.rungs, mine.budget, mine.stop_p_best, mine.stop_regret, mine.score, self._kernel):
+            return False
+        first = {job.key for job in self._first}
+        known = set(log.candidates) <= {candidate.name for candidate in self._candidates}
+        return known and bool(log.decisions) and first <= set(log.decisions[0].results)
 
     def _found(self, keys: Sequence[str], store: Store) -> list[tuple[Job, Record]]:
         """Tell what the store has of these, in order, and take it off what waits."""
@@ -166,16 +209,15 @@ class BudgetSearch(Search):
             raise nothing_measured([run.candidate for run in runs], {run.candidate: run.error for run in runs})
         log, task, config = self._log, self._task, self._training_config
         log.candidates = list(usable)
-        if any(candidate.variant for candidate in self._candidates):
-            models = {candidate.name: candidate.model_name for candidate in self._candidates}
+        if any(candidate.name != candidate.untuned_name for candidate in self._candidates):
+            models = {candidate.name: candidate.untuned_name for candidate in self._candidates}
             log.models = [models[name] for name in log.candidates]
         methods = {candidate.name: candidate.method for candidate in self._candidates}
         log.flops = run_costs(list(usable.values()), log.rungs, task, config, methods).tolist()
         if self._kernel:
             candidates = {candidate.name: candidate for candidate in self._candidates}
-            first = {candidates[name].model_name: name for name in reversed(log.candidates)}
             log.probe_flops = [
-                probe_flops(run, candidates[name].vocabulary, task, config) if name in first.values() else 0.0
+                probe_flops(run, candidates[name].vocabulary, task, config, methods[name])
                 for name, run in usable.items()
             ]
         return ledger_of(log)
@@ -186,9 +228,16 @@ class BudgetSearch(Search):
         estimate = self._ledger.estimate(Probe, candidate.name, examples)
         return Measure(candidate, self._task, self._training_config, examples, estimate)
 
+    def _obeyed(self) -> tuple[Order, ...]:
+        """What a person has asked for since the last look, carried out or refused."""
+        assert self._ledger is not None
+        new = asked(self._folder, self._orders)
+        self._orders |= {order.key for order in new}
+        return self._ledger.obey(new)
+
     def _decide(self, count: int) -> Decision:
         assert self._ledger is not None
-        return self._policy.decide(self._ledger.state(self._pending), count)
+        return decide(self._policy, self._ledger, self._pending, count)
 
     @property
     def _pending(self) -> list[str]:

@@ -1,14 +1,15 @@
-"""What runs cost: FLOPs forecast from shapes before they are spent, time from measured FLOPs a second, budgets."""
+"""What runs cost: FLOPs forecast from shapes before they are spent, and budgets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from lensllm.arrays import Floats
-from lensllm.candidates import Full, Method
+from lensllm.candidates import Full, Lora, Method
 from lensllm.errors import InputError
 from lensllm.probes.record import EXAMPLES
 from lensllm.tasks import Task
@@ -32,7 +33,8 @@ def run_flops(
 
     (1 + b) 1.07 f D epochs for training, f for each evaluated example, where f is the model's forward pass over an
     average example and b what the method's backward pass costs in those; the first rung trains and validates once a
-    learning rate. With f = 2 N tokens and b = 2 this is the 6 N D of Kaplan et al. 2020 a training token.
+    learning rate. What scoring took the model as it came is added as it is. With f = 2 N tokens and b = 2 this is the
+    6 N D of Kaplan et al. 2020 a training token.
     """
     tested = len(task.test[: training_config.max_test_examples])
     forward = zero_shot.test_flops / tested
@@ -41,7 +43,7 @@ def run_flops(
     validation = (
         forward * len(task.validation[: training_config.max_validation_examples]) * (trials if trials > 1 else 0)
     )
-    return training + validation + forward * tested
+    return training + validation + forward * tested + zero_shot.scoring_flops
 
 
 def everything_flops(
@@ -83,13 +85,16 @@ def completion_bytes(task: Task, training_config: TrainingConfig) -> int:
     return sum(example.n_bytes for example in task.test[: training_config.max_test_examples])
 
 
-def probe_flops(zero_shot: Run, vocabulary: int, task: Task, training_config: TrainingConfig) -> float:
+def probe_flops(
+    zero_shot: Run, vocabulary: int, task: Task, training_config: TrainingConfig, method: Method = FULL
+) -> float:
     """FLOPs that probing a candidate will take (`lensllm.probes.measure`), from the same measurement of it as it came.
 
     The kernel of n = N min(8, completion tokens of an average example) rows, from N examples, takes 2 f (n + N) for a
     forward and a backward pass through the activations of every row and two forward passes an example, and 9 n^3 for
     its eigenvalues. The kernel curve takes 60 products of V (n/2)^2 in each of its divisions, a third of that more for
-    its smaller sizes. How many steps its descent takes is known afterwards only.
+    its smaller sizes. How many steps its descent takes is known afterwards only. What is trained changes nothing of
+    this, as no gradient of a weight is formed, but for DoRA: the gradients of its lengths take 2 f more a row.
     """
     from lensllm.probes.flops import spectrum_flops
     from lensllm.probes.measure import SUBSETS, TOKENS
@@ -98,7 +103,8 @@ def probe_flops(zero_shot: Run, vocabulary: int, task: Task, training_config: Tr
     examples = probe_examples(task)
     tokens = completion_bytes(task, training_config) * zero_shot.nats_per_byte / zero_shot.nats_per_token
     rows = examples * min(TOKENS, tokens / tested)
-    passes = 2 * zero_shot.test_flops / tested * (rows + examples)
+    alone = rows if isinstance(method, Lora) and method.use_dora else 0
+    passes = 2 * zero_shot.test_flops / tested * (rows + examples + alone)
     descent = 4 / 3 * PROBE_STEPS * SUBSETS * 2 * vocabulary * (rows / 2) ** 2
     return passes + spectrum_flops(round(rows)) + descent
 
@@ -106,12 +112,6 @@ def probe_flops(zero_shot: Run, vocabulary: int, task: Task, training_config: Tr
 def probe_examples(task: Task) -> int:
     """Number of training examples that a candidate is probed on."""
     return min(EXAMPLES, len(task.train))
-
-
-def flops_a_second(runs: Sequence[Run]) -> float:
-    """What one candidate's runs were measured to reach, those that did not finish left out."""
-    done = [run for run in runs if run.status == "done" and run.seconds > 0]
-    return sum(run.flops for run in done) / sum(run.seconds for run in done) if done else float("nan")
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,24 @@ class Budget:
         if self.hours is not None:
             return self.hours * SECONDS_AN_HOUR
         return self.flops if self.flops is not None else (self.part or 0.0) * everything
+
+    def raised(self, value: float) -> Budget:
+        """The same with another number in its unit.
+
+        >>> Budget(hours=2.0).raised(3.0)
+        Budget(part=None, flops=None, hours=3.0)
+        """
+        changed: dict[str, Any] = {self._field: value}
+        return replace(self, **changed)
+
+    @property
+    def value(self) -> float:
+        """The number that was given, in its unit."""
+        return float(getattr(self, self._field))
+
+    @property
+    def _field(self) -> str:
+        return next(name for name in ("part", "flops", "hours") if getattr(self, name) is not None)
 
     def format(self, amount: float, everything: float) -> str:
         """An amount in the unit the budget was given in."""

@@ -87,7 +87,7 @@ class _Drive:
         if found is not None and found.final:
             self._tell(job, found)
         elif (same := self.shared.get(job.shared_key)) is not None:
-            record = replace(same, candidate=job.candidate.name, flops=0.0, seconds=0.0)
+            record = replace(same.untimed, candidate=job.candidate.name, flops=0.0)
             self.store.put(job.key, job.task.name, record)
             self._tell(job, record)
         elif job.shared_key in self.shared:
@@ -106,6 +106,7 @@ class _Drive:
             time.sleep(LOOK_EVERY)
         elif (outcome := self.executor.wait(LOOK_EVERY if self.elsewhere else None)) is not None:
             self._ended(*outcome)
+            self._take_ready()
         waiting, self.elsewhere = self.elsewhere, []
         for job in waiting:
             found = self.store.find(job.key, job.record_type)
@@ -114,6 +115,11 @@ class _Drive:
                 self._begin(job)
             else:
                 self.elsewhere.append(job)
+
+    def _take_ready(self) -> None:
+        """Whatever has ended by now is part of the next decision: where deciding takes long, none waits for another."""
+        while self.running and (outcome := self.executor.wait(0)) is not None:
+            self._ended(*outcome)
 
     def _ended(self, job: Job, outcome: Record | Lost) -> None:
         assert isinstance(job, CandidateJob)

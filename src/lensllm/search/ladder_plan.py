@@ -46,7 +46,11 @@ class LadderPlan:
 
 
 def plan_ladder(
-    task: Task, training_config: TrainingConfig, budget: Budget, backward: float = FULL.backward
+    task: Task,
+    training_config: TrainingConfig,
+    budget: Budget,
+    backward: float = FULL.backward,
+    scoring: float = 0.0,
 ) -> LadderPlan:
     """The first of these that the budget pays two rungs of: the default; a first rung of 25; two learning rates, too.
 
@@ -59,6 +63,7 @@ def plan_ladder(
         training_config: as asked for.
         budget: what may be spent.
         backward: of the method with the cheapest backward pass, beside which evaluating weighs most.
+        scoring: what scoring takes a run, in forward passes over an example.
 
     Raises:
         TooFewExamples: if the task is smaller than the smallest rung.
@@ -72,11 +77,13 @@ def plan_ladder(
     choices = [(SMALLEST, training_config), (SMALLER_FIRST_RUNG, measured), (SMALLER_FIRST_RUNG, fewer)]
     part = budget.part if budget.part is not None else float("inf")
     for smallest, config in choices:
-        if cost_of_rungs(task, config, smallest, 2, backward) <= part:
+        if cost_of_rungs(task, config, smallest, 2, backward, scoring) <= part:
             return LadderPlan(
                 doublings(examples, smallest), config, budget, notes=_notes(smallest, config, choices[0][1])
             )
-    least, wanted = (ROOM * cost_of_rungs(task, fewer, SMALLER_FIRST_RUNG, rungs, backward) for rungs in (2, START))
+    least, wanted = (
+        ROOM * cost_of_rungs(task, fewer, SMALLER_FIRST_RUNG, rungs, backward, scoring) for rungs in (2, START)
+    )
     if not budget.by_default:
         raise BudgetTooSmall(
             f"a budget of {part:.3f} of fine-tuning everything does not reach two sizes of every candidate: with "
@@ -96,13 +103,18 @@ def plan_ladder(
 
 
 def cost_of_rungs(
-    task: Task, config: TrainingConfig, smallest: int, rungs: int, backward: float = FULL.backward
+    task: Task,
+    config: TrainingConfig,
+    smallest: int,
+    rungs: int,
+    backward: float = FULL.backward,
+    scoring: float = 0.0,
 ) -> float:
     """What the model as it came and so many rungs cost, in parts of one run on all the data at a known learning rate.
 
     Counted in forward passes over one example, as `lensllm.search.cost.run_flops` does.
     """
-    test = len(task.test[: config.max_test_examples])
+    test = len(task.test[: config.max_test_examples]) + scoring
     validation = len(task.validation[: config.max_validation_examples])
     trials = len(config.learning_rate_trials)
     pass_ = (1 + backward) * PADDING * config.num_train_epochs

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 
 import numpy as np
 
 from lensllm.curves import Curves, Floats, features
 from lensllm.errors import BudgetTooSmall
 from lensllm.jobs import UNKNOWN, Estimate
-from lensllm.objectives import Loss, Objective
+from lensllm.objectives import Between, Loss
+from lensllm.odds import odds_of
 from lensllm.probes.record import Probe
 from lensllm.records import Record
-from lensllm.search.cost import Budget, flops_a_second
+from lensllm.search.cost import Budget
+from lensllm.search.orders import Order
 from lensllm.search.policy import State
+from lensllm.search.speed import Speed
 from lensllm.tuning.run import Run
 
 
@@ -29,11 +33,13 @@ class Ledger:
         flops: forecast FLOPs of every run, shape (K, R).
         budget: what may be spent.
         probe_flops: forecast FLOPs of each candidate's probe, shape (K,); empty if none is made.
-        objective: what candidates are ranked by.
+        objective: what candidates are ranked by; the loss if None.
         models: of the candidates, where models are tuned in several ways.
 
     Attributes:
         records: everything so far.
+        dropped: candidates that a person took out.
+        stopped: whether a person stopped it.
     """
 
     def __init__(
@@ -43,10 +49,11 @@ class Ledger:
         flops: Floats,
         budget: Budget,
         probe_flops: Sequence[float] = (),
-        objective: Objective | None = None,
+        objective: Loss | Between | None = None,
         models: Sequence[str] = (),
     ) -> None:
         self.candidates = list(candidates)
+        self._rows = {name: row for row, name in enumerate(self.candidates)}
         self.rungs = list(rungs)
         self.flops = np.asarray(flops, dtype=float)
         self.budget = budget
@@ -54,6 +61,25 @@ class Ledger:
         self.objective = objective or Loss()
         self.models = list(models)
         self.records: list[Record] = []
+        self.dropped: set[str] = set()
+        self.stopped = False
+
+    def obey(self, orders: Iterable[Order]) -> tuple[Order, ...]:
+        """Carry out what can be: the same orders, those refused with the reason."""
+        judged = []
+        for order in orders:
+            left = [name for name in self.candidates if name not in self.dropped]
+            order = order.judged(left, self.budget.value)
+            judged.append(order)
+            if order.refused:
+                continue
+            if order.kind == "stop":
+                self.stopped = True
+            elif order.kind == "drop":
+                self.dropped.add(order.candidate)
+            else:
+                self.budget = self.budget.raised(order.budget)
+        return tuple(judged)
 
     def add(self, records: Iterable[Record]) -> None:
         """Charge what has ended."""
@@ -61,9 +87,9 @@ class Ledger:
 
     def estimate(self, kind: type[Record], candidate: str, examples: int) -> Estimate:
         """What a run or probe of a candidate should take; nothing known outside the ladder."""
-        if candidate not in self.candidates:
+        row = self._rows.get(candidate)
+        if row is None:
             return UNKNOWN
-        row = self.candidates.index(candidate)
         if kind.kind == Probe.kind:
             return Estimate(float(self.probe_flops[row]))
         return Estimate(float(self.flops[row, self.rungs.index(examples)])) if examples in self.rungs else UNKNOWN
@@ -71,24 +97,30 @@ class Ledger:
     @property
     def costs(self) -> Floats:
         """Cost of every run, shape (K, R): FLOPs, or seconds where the budget is in hours."""
-        return self.flops / self._flops_a_unit[:, None]
+        a_second, beside, flops_beside = (np.array(column)[:, None] for column in zip(*self._paces(), strict=True))
+        return beside + np.maximum(self.flops - flops_beside, 0.0) / a_second
 
     @property
     def probe_costs(self) -> Floats:
         """Cost of each candidate's probe, shape (K,), in the same unit."""
-        return self.probe_flops / self._flops_a_unit
+        return self.probe_flops / [pace[0] for pace in self._paces()]
 
-    @property
-    def _flops_a_unit(self) -> Floats:
-        """FLOPs that each candidate makes in a unit of the budget, shape (K,); as all make until its own are known."""
-        return np.array([self._speed(name) for name in self.candidates])
+    def _paces(self) -> list[tuple[float, float, float]]:
+        """Every candidate's speed; as of all together until its own is known."""
+        speeds = self._speeds()
+        return [astuple(speeds.get(name, speeds[""])) for name in self.candidates]
 
-    def _speed(self, candidate: str) -> float:
+    def _speeds(self) -> dict[str, Speed]:
+        """Candidate -> from FLOPs to the budget's unit, where that is known; under no name that of all together."""
         if not self.budget.in_seconds:
-            return 1.0
-        runs = [record for record in self.records if isinstance(record, Run)]
-        own = flops_a_second([run for run in runs if run.candidate == candidate])
-        return flops_a_second(runs) if math.isnan(own) else own
+            return {"": Speed(1.0)}
+        runs: dict[str, list[Run]] = {"": []}
+        for record in self.records:
+            if isinstance(record, Run):
+                runs.setdefault(record.candidate, []).append(record)
+                runs[""].append(record)
+        known = {name: Speed.of(own) for name, own in runs.items()}
+        return {name: one for name, one in known.items() if name == "" or not math.isnan(one.flops_a_second)}
 
     @property
     def everything(self) -> float:
@@ -98,14 +130,15 @@ class Ledger:
     @property
     def spent(self) -> float:
         """Cost of all records, failed ones included, the same whatever order they came in."""
-        return math.fsum(map(self._charge, self.records))
+        speeds = self._speeds()
+        return math.fsum(self._charge(record, speeds) for record in self.records)
 
-    def _charge(self, record: Record) -> float:
+    def _charge(self, record: Record, speeds: Mapping[str, Speed]) -> float:
         known = record.seconds if self.budget.in_seconds else record.flops
         expected = self.estimate(type(record), record.candidate, record.examples).flops
         if known > 0 or math.isnan(expected):
             return known
-        return expected / self._speed(record.candidate)
+        return speeds.get(record.candidate, speeds[""]).seconds(expected)
 
     def check_budget(self) -> None:
         """Refuse a budget that does not pay the probes still to be made and two rungs of every candidate.
@@ -132,15 +165,22 @@ class Ledger:
     def state(self, pending: Iterable[str] = ()) -> State:
         """What a policy decides from.
 
+        A candidate whose run failed, or has not the score that candidates are ranked by, is run no further.
+
         Args:
             pending: candidates with a run that has not ended.
         """
         curves = Curves.from_records(self.records, self.objective, self.candidates, [0, *self.rungs])
+        if isinstance(self.objective, Between):
+            curves = odds_of(curves, self.objective)
         table = features(self.candidates, self.records)
         if self.models:
             table["model"] = self.models
         curves = curves.with_features(table)
-        bad = {record.candidate for record in self.records if record.kind == Run.kind and record.status != "done"}
+        runs = [record for record in self.records if isinstance(record, Run)]
+        bad = {run.candidate for run in runs if run.status != "done"}
+        if isinstance(self.objective, Between):
+            bad |= {run.candidate for run in runs if run.examples and math.isnan(self.objective.read(run)[0])}
         return State(
             curves,
             self.costs,
@@ -148,4 +188,4 @@ class Ledger:
             self.budget.amount(self.everything),
             np.isin(self.candidates, list(bad)),
             np.isin(self.candidates, list(pending)),
-        )
+        ).without(self.dropped)

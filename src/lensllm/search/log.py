@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from lensllm.errors import InputError
-from lensllm.files import write_whole
+from lensllm.files import write_before_end, write_whole
+from lensllm.objectives import Between, Loss, ScoreObjective
 from lensllm.search.cost import Budget
+from lensllm.search.orders import Order
 from lensllm.search.policy import Decision
 
 FILE_NAME = "decisions.json"
-VERSION = 3
+EMPTY, START, END = "[]\n}", "[\n", "\n ]\n}\n"
+"""How JSON with an indent of 1 ends whose last field is an empty list, and what stands round lines in it."""
+VERSION = 4
 """1: rounds of runs. 2: the first round may hold probes, which are then charged and forecast with. 3: a decision after
-every result, taken beside what still ran."""
+every result, taken beside what still ran. 4: what candidates were ranked by, and what a person asked for in between."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class Logged:
         pending: candidates with a run that had not ended.
         count: how many runs could be started.
         decision: what was decided.
+        orders: what a person asked for since the decision before, carried out or refused.
     """
 
     results: list[str]
     pending: list[str]
     count: int
     decision: Decision
+    orders: tuple[Order, ...] = ()
 
 
 @dataclass
@@ -50,6 +56,7 @@ class DecisionLog:
         models: of the candidates, where models are tuned in several ways; empty where each is its own.
         probe_flops: forecast FLOPs of each candidate's probe; empty if none was made.
         forecast_version: of the forecast that the first of them was taken with (`lensllm.selectors.FORECAST_VERSION`).
+        score: name, unit, floor and ceiling of the score that candidates are ranked by; empty for the loss.
         decisions: in order; the results of the first are the models as they came, and their probes.
     """
 
@@ -62,14 +69,26 @@ class DecisionLog:
     probe_flops: list[float] = field(default_factory=list)
     forecast_version: int = 1
     models: list[str] = field(default_factory=list)
+    score: dict[str, Any] = field(default_factory=dict)
     decisions: list[Logged] = field(default_factory=list)
+    _written: int = field(default=0, init=False, repr=False, compare=False)
+
+    @property
+    def objective(self) -> Loss | ScoreObjective:
+        """What candidates are ranked by."""
+        return ScoreObjective(Between(**self.score)) if self.score else Loss()
 
     def write(self, folder: Path) -> None:
-        """Write `decisions.json` whole or not at all."""
-        rows = [{**vars(logged), "decision": _plain(logged.decision)} for logged in self.decisions]
-        budget = {name: getattr(self.budget, name) for name in ("part", "flops", "hours")}
-        fields = {"version": VERSION, **asdict(self), "budget": budget, "decisions": rows}
-        write_whole(folder / FILE_NAME, json.dumps(fields, indent=1) + "\n")
+        """Write `decisions.json`, a decision a line: the first time whole, later what is new behind the others."""
+        new = ",\n".join(_line(logged) for logged in self.decisions[self._written :])
+        if self._written:
+            write_before_end(folder / FILE_NAME, f",\n{new}" if new else "", END)
+        else:
+            budget = {name: getattr(self.budget, name) for name in ("part", "flops", "hours")}
+            known = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+            head = json.dumps({"version": VERSION, **known, "budget": budget, "decisions": []}, indent=1)
+            write_whole(folder / FILE_NAME, f"{head.removesuffix(EMPTY)}{START}{new}{END}")
+        self._written = len(self.decisions)
 
     @classmethod
     def read(cls, folder: str | Path) -> DecisionLog:
@@ -82,15 +101,28 @@ class DecisionLog:
         if not path.is_file():
             raise InputError(f"{folder} holds no decisions: give the output folder of a selection made within a budget")
         try:
-            fields = json.loads(path.read_text())
-            if (version := fields.pop("version")) > VERSION:
+            told = _loaded(path.read_text())
+            if (version := told.pop("version")) > VERSION:
                 raise InputError(f"{path} was written by a newer version of lensllm (record {version}): update lensllm")
-            decisions = _of_rounds(fields) if version < 3 else [_logged(row) for row in fields.pop("decisions")]
-            return cls(**{**fields, "budget": Budget(**fields["budget"])}, decisions=decisions)
+            decisions = _of_rounds(told) if version < 3 else [_logged(row) for row in told.pop("decisions")]
+            return cls(**{**told, "budget": Budget(**told["budget"])}, decisions=decisions)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path} is damaged ({error}): run the selection again to write it anew") from error
+
+
+def _line(logged: Logged) -> str:
+    orders = [asdict(order) for order in logged.orders]
+    return json.dumps({**vars(logged), "decision": _plain(logged.decision), "orders": orders})
+
+
+def _loaded(text: str) -> dict[str, Any]:
+    """What is written, without a last line that the machine's end has torn."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return json.loads(text.rpartition("\n")[0].removesuffix(",") + END)
 
 
 def _of_rounds(fields: dict[str, Any]) -> list[Logged]:
@@ -100,7 +132,8 @@ def _of_rounds(fields: dict[str, Any]) -> list[Logged]:
 
 
 def _logged(row: Mapping[str, Any]) -> Logged:
-    return Logged(list(row["results"]), list(row["pending"]), row["count"], _decision(row["decision"]))
+    orders = tuple(Order.from_dict(order) for order in row.get("orders", ()))
+    return Logged(list(row["results"]), list(row["pending"]), row["count"], _decision(row["decision"]), orders)
 
 
 def _plain(decision: Decision) -> dict[str, Any]:

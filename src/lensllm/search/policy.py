@@ -8,7 +8,8 @@ curves decide alike.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -51,6 +52,22 @@ class State:
         if self.costs.shape != self.losses.shape:
             raise InputError(f"expected a cost a run, shape {self.losses.shape}, got {self.costs.shape}")
 
+    def without(self, dropped: Collection[str]) -> State:
+        """The same among the other candidates; what still runs of a dropped one is spent already."""
+        if not dropped:
+            return self
+        names = self.curves.candidates
+        kept = np.array([name not in dropped for name in names])
+        begun = replace(self, pending=self.pending & ~kept).begun
+        return State(
+            self.curves.of([name for name in names if name not in dropped]),
+            self.costs[kept],
+            self.spent + begun,
+            self.budget,
+            self.closed[kept],  # type: ignore[index]
+            self.pending[kept],  # type: ignore[index]
+        )
+
     @cached_property
     def rungs(self) -> Floats:
         """Sizes of the ladder, ascending; the last is the target."""
@@ -79,11 +96,15 @@ class State:
         return ~self.closed & ~self.pending & (self.rungs_done < self.rungs.size)  # type: ignore[operator]
 
     @cached_property
+    def begun(self) -> float:
+        """What the pending runs should take."""
+        rows = np.flatnonzero(self.pending)  # type: ignore[arg-type]
+        return float(self.costs[rows, np.minimum(self.rungs_done[rows], self.rungs.size - 1)].sum())
+
+    @cached_property
     def left(self) -> float:
         """What can still be spent: the budget less what was spent and what the pending runs should take."""
-        rows = np.flatnonzero(self.pending)  # type: ignore[arg-type]
-        begun = self.costs[rows, np.minimum(self.rungs_done[rows], self.rungs.size - 1)]
-        return self.budget - self.spent - float(begun.sum())
+        return self.budget - self.spent - self.begun
 
     @cached_property
     def next_cost(self) -> Floats:

@@ -9,6 +9,7 @@ from scipy.special import ndtr
 
 from lensllm.arrays import Floats
 from lensllm.forecast import Forecast, with_zero_shot
+from lensllm.objectives import Loss, Objective
 from lensllm.search.policy import Decision, Policy, State, to_wait_for, within_budget
 from lensllm.selectors import Selector, default_selector
 
@@ -48,6 +49,7 @@ class ExpectedRegret(Policy):
         start_part: the cheap ladder's cost, as a part of fine-tuning everything.
         selector: makes the forecast; the default for the curves at hand if None.
         no_chance: probability of being best below which a candidate is dropped.
+        objective: what candidates are ranked by, whose `regret` is held against `regret`; the loss if None.
     """
 
     name = "regret"
@@ -59,19 +61,21 @@ class ExpectedRegret(Policy):
         start_part: float = START_PART,
         selector: Selector | None = None,
         no_chance: float = NO_CHANCE,
+        objective: Objective | None = None,
     ) -> None:
         self.p_best = p_best
         self.regret = regret
         self.start_part = start_part
         self.selector = selector
         self.no_chance = no_chance
+        self.objective = objective or Loss()
         self._defaults: dict[str, Selector] = {}
 
     def decide(self, state: State, count: int = 1) -> Decision:
         """The runs of most value a unit of cost; first the cheap ladder."""
         if runs := self._first_rungs(state, count):
             within = within_budget(state, runs)
-            return Decision(runs=within) if within else self._concluded(state, "the budget ends in the first rungs")
+            return Decision(runs=within) if within else self.concluded(state, "the budget ends in the first rungs")
         if to_wait_for(state, np.ones(len(state.losses), dtype=bool), self.start_rungs(state)):
             return Decision()
         if not state.rungs_done.any():
@@ -83,7 +87,8 @@ class ExpectedRegret(Policy):
         if now.p_best >= self.p_best:
             return replace(now, stopped=f"{now.choice} is the best with probability {now.p_best:.0%}")
         if now.expected_regret <= self.regret:
-            said = f"the expected regret of {now.choice} is {now.expected_regret:.2%} of the loss"
+            of = "the loss" if self.objective.name == "loss" else f"the range of {self.objective.name}"
+            said = f"the expected regret of {now.choice} is {now.expected_regret:.2%} of {of}"
             return replace(now, stopped=said)
         worth = self._value(state, forecast, state.open & (chances >= self.no_chance))
         order = [i for i in np.lexsort((_names(state), -worth))[:count] if worth[i] > -np.inf]
@@ -94,6 +99,21 @@ class ExpectedRegret(Policy):
         if not (runs := within_budget(state, tuple(state.curves.candidates[i] for i in order))):
             return replace(now, stopped="the budget ends")
         return replace(now, runs=runs)
+
+    def worth(self, state: State) -> dict[str, float]:
+        """Log of what the next runs of a candidate are expected to take off the regret, a unit of cost.
+
+        Of the candidates that have a chance and can be run; of none as long as the cheap ladder is climbed.
+        """
+        if self._first_rungs(state, 1) or not state.rungs_done.any():
+            return {}
+        forecast = self.forecast(state)
+        if not np.isfinite(forecast.mean).any():
+            return {}
+        _, chances = self._judged(state, forecast)
+        worth = self._value(state, forecast, state.open & (chances >= self.no_chance))
+        known = zip(state.curves.candidates, worth, strict=True)
+        return {name: float(value) for name, value in known if np.isfinite(value)}
 
     def start_rungs(self, state: State) -> int:
         """Rungs of the cheap ladder: as many as `start_part` pays, at least three, or two if the budget has no more.
@@ -139,7 +159,7 @@ class ExpectedRegret(Policy):
         chosen = samples[:, np.flatnonzero(forecast.contenders == first)[0]]
         least = np.nanmin(samples, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            lost = float(np.log(chosen / least).mean())
+            lost = float(self.objective.regret(chosen, least).mean())
         tuned = forecast.mean[np.isfinite(forecast.mean) & (np.array(forecast.methods) != "none")]
         close = float((chosen - least <= CLOSE * (np.ptp(tuned) if tuned.size else 0.0)).mean())
         return Decision((), "", forecast.best, float(forecast.p_best[first]), lost, close, dropped), chances
@@ -169,7 +189,8 @@ class ExpectedRegret(Policy):
             best[rows] = np.maximum(best[rows], np.log(value) - np.log(cost))
         return best
 
-    def _concluded(self, state: State, reason: str) -> Decision:
+    def concluded(self, state: State, reason: str) -> Decision:
+        """The end, for a reason, with the choice as far as it is known."""
         if not state.rungs_done.any() or not np.isfinite((forecast := self.forecast(state)).mean).any():
             return Decision((), reason)
         return replace(self._judged(state, forecast)[0], stopped=reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +15,30 @@ from lensllm.probes.record import Probe
 from lensllm.records import Record
 from lensllm.search.ledger import Ledger
 from lensllm.search.log import DecisionLog
+from lensllm.search.orders import STOPPED, Order
 from lensllm.search.policy import Decision, Policy, State
 from lensllm.search.regret import ExpectedRegret
+from lensllm.selectors import GaussianProcess
 from lensllm.store import Store
 from lensllm.tuning.run import Run
 
 
 def ledger_of(log: DecisionLog) -> Ledger:
     """A ledger without records, for the candidates and costs of a log."""
-    return Ledger(log.candidates, log.rungs, np.array(log.flops), log.budget, log.probe_flops, models=log.models)
+    flops = np.array(log.flops)
+    return Ledger(log.candidates, log.rungs, flops, log.budget, log.probe_flops, log.objective, log.models)
 
 
-def policy_of(log: DecisionLog) -> Policy:
+def policy_of(log: DecisionLog) -> ExpectedRegret:
     """The policy that decides, with the forecast that is shown at the end."""
-    return ExpectedRegret(log.stop_p_best, log.stop_regret)
+    selector = GaussianProcess() if log.score else None
+    return ExpectedRegret(log.stop_p_best, log.stop_regret, selector=selector, objective=log.objective)
+
+
+def decide(policy: ExpectedRegret, ledger: Ledger, pending: Sequence[str], count: int) -> Decision:
+    """What the policy says, or the end where a person wants it."""
+    state = ledger.state(pending)
+    return policy.concluded(state, STOPPED) if ledger.stopped else policy.decide(state, count)
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Replayed:
         spent: cost of all records so far, in the budget's unit.
         recorded: the decision then.
         decided: the decision now.
+        orders: what a person asked for before it.
     """
 
     records: list[Record]
@@ -48,6 +59,7 @@ class Replayed:
     spent: float
     recorded: Decision
     decided: Decision
+    orders: tuple[Order, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -70,8 +82,9 @@ def replay_folder(folder: str | Path) -> list[Replayed]:
         for number, logged in enumerate(log.decisions, start=1):
             records = [_record(store, key, number) for key in logged.results]
             ledger.add(records)
-            decided = policy.decide(ledger.state(logged.pending), logged.count)
-            replayed.append(Replayed(records, logged.pending, ledger.spent, logged.decision, decided))
+            orders = ledger.obey(logged.orders)
+            decided = decide(policy, ledger, logged.pending, logged.count)
+            replayed.append(Replayed(records, logged.pending, ledger.spent, logged.decision, decided, orders))
     finally:
         store.close()
     return replayed

@@ -2,6 +2,7 @@
 
 from lensllm.selectors.accept_then_stop import AcceptThenStop
 from lensllm.selectors.base import Selector, forecast_path
+from lensllm.selectors.gaussian_process import GaussianProcess
 from lensllm.selectors.growing_slopes import GrowingSlopes
 from lensllm.selectors.growing_slopes_kernel import FORECAST_VERSION, GrowingSlopesKernel, default_selector
 from lensllm.selectors.kernel_only import KernelOnly
@@ -17,6 +18,7 @@ from lensllm.selectors.zero_shot import ZeroShot
 __all__ = [
     "FORECAST_VERSION",
     "AcceptThenStop",
+    "GaussianProcess",
     "GrowingSlopes",
     "GrowingSlopesKernel",
     "KernelOnly",

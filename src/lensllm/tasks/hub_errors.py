@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lensllm.hub_sentences import OR_PRIVATE, gated, no_revision, not_let, status_of
 from lensllm.text import listed, shortened, visible
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 SUBSETS = re.compile(r"(?:configs|Available|cache): \[?(.*?)(?:\]| Please|$)")
 """Where the library names the subsets that there are."""
-LOG_IN = "log in with `hf auth login`"
 
 
 def several(name: str, subsets: Sequence[str]) -> str:
@@ -28,7 +28,7 @@ def why(wanted: HubId, error: Exception) -> str:
         wanted: what the user wrote.
         error: of the datasets library.
     """
-    name, text, status = wanted.name, " ".join(str(error).split()), _status(error)
+    name, text, status = wanted.name, " ".join(str(error).split()), status_of(error)
     if "Config name is missing" in text or "There are multiple" in text:
         return several(name, _subsets(text))
     if text.startswith("BuilderConfig "):
@@ -39,16 +39,13 @@ def why(wanted: HubId, error: Exception) -> str:
             f"its subsets there are {listed(_subsets(text), 10)}"
         )
     if "is a gated dataset" in text:
-        return f"{name} is gated: ask for access at https://huggingface.co/datasets/{name}, and {LOG_IN}"
+        return gated(name, "datasets")
     if text.startswith("Revision "):
-        return f"{name} has no revision {wanted.revision!r} on the hub"
+        return no_revision(name, wanted.revision)
     if "doesn't exist on the Hub" in text:
-        return (
-            f"{name} is no file here and no data set of the hub that is open to you: mend the name, or {LOG_IN} "
-            "if it is private"
-        )
+        return f"{name} is no file here and no data set of the hub that is open to you: {OR_PRIVATE}"
     if status in (401, 403):
-        return f"the hub does not let you read {name} (HTTP {status}): {LOG_IN} as one who may"
+        return not_let(name, status)
     if isinstance(error, ConnectionError) or "LocalEntryNotFoundError" in text:
         reached = "cannot be reached" if status is None else f"does not give it (HTTP {status})"
         return (
@@ -64,13 +61,3 @@ def why(wanted: HubId, error: Exception) -> str:
 def _subsets(text: str) -> list[str]:
     named = SUBSETS.search(text)
     return [subset.strip(" '\"") for subset in named[1].split(",")] if named else []
-
-
-def _status(error: BaseException | None) -> int | None:
-    """The HTTP status behind an error, which the library wraps in others."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if response is not None:
-            return int(response.status_code)
-        error = error.__cause__ or error.__context__
-    return None

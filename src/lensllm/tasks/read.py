@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,9 @@ def read_task(
     draft.write_pairs_as_the_conversations_beside_them(learn)
     draft.hold_out_missing(eval_fraction, np.random.default_rng(seed))
     draft.compare(deduplicate)
-    return draft.task(found.name)
+    read = [*found.files, *([Path(eval_file)] if eval_file is not None else [])]
+    layouts = listed(list(dict.fromkeys(part.layout for part in parts.values())))
+    return replace(draft.task(found.name), files=tuple(str(file.absolute()) for file in read), layout=layouts)
 
 
 def _notes_of(parts: dict[str, Part]) -> list[str]:

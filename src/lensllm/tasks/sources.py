@@ -31,12 +31,14 @@ class Source:
         name: of the task.
         shown: the source in messages.
         notes: on what was not read.
+        files: that were read.
     """
 
     parts: dict[str, Part]
     name: str
     shown: str
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def read_source(source: Any, reading: Reading, train: str = "", test: str = "") -> Source:
@@ -88,10 +90,12 @@ def _of_path(path: Path, shown: str, reading: Reading, train: str, test: str) ->
         files, notes = files_of(path, train, test)
         if "train" not in files:
             raise InputError(f"{path} has no train file: its splits are {', '.join(files)}")
-        return Source({split: read_part(of, reading) for split, of in files.items()}, path.resolve().name, shown, notes)
+        read = tuple(file for of in files.values() for file in of)
+        parts = {split: read_part(of, reading) for split, of in files.items()}
+        return Source(parts, path.resolve().name, shown, notes, read)
     if train or test:
         raise InputError(f"{path} is one file: leave out --dataset-train-split and --dataset-test-split")
-    return Source({"train": read_part([path], reading)}, stem(path), shown)
+    return Source({"train": read_part([path], reading)}, stem(path), shown, files=(path,))
 
 
 def _found(source: str) -> Path:

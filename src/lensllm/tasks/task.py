@@ -82,6 +82,8 @@ class Task:
         test: examples whose loss is reported and ranked by; never used for any choice.
         notes: what was left out, not read, or is doubtful about the data, a sentence each. They are no part of the
             task: equal examples have equal fingerprints.
+        files: absolute paths of what was read; none where the task came from the hub or a Python program.
+        layout: how its rows were read, in words.
 
     >>> examples = tuple(Example(f"{i} plus 1 is", f" {i + 1}") for i in range(10))
     >>> task = Task("sums", examples[:7], examples[7:8], examples[8:])
@@ -96,6 +98,8 @@ class Task:
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+    files: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    layout: str = field(default="", compare=False, repr=False)
 
     def subset(self, size: int, seed: int = 0) -> list[Example]:
         """The first `size` training examples of one permutation, so that smaller subsets lie inside larger ones.

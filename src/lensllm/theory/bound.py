@@ -35,15 +35,14 @@ from transformers import PreTrainedModel
 from lensllm.arrays import Floats
 from lensllm.errors import InputError
 from lensllm.files import write_whole
-from lensllm.tasks.encoded import Encoded, collate
+from lensllm.tasks.encoded import Encoded
 from lensllm.theory.curvature import MAX_STEPS, RELATIVE, LayerHessian, Per, flatten, layers, positive_part
-from lensllm.tuning.loss import token_nats
+from lensllm.tuning.loss import example_nats
 
 DELTA = 0.01
 CURVATURE_EXAMPLES = 8
 LEVEL = 0.9
 DECAY_SIZES = 3
-BATCH = 32
 FILE_NAME = "bound.json"
 
 
@@ -183,15 +182,9 @@ class Bound:
 
 def example_losses(model: PreTrainedModel, examples: Sequence[Encoded]) -> Floats:
     """Negative log-probability of each completion, in nats a byte of it, shape (examples,)."""
-    model.eval()
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids) + len(examples[i].labels))
-    losses = np.zeros(len(examples))
     with torch.inference_mode():
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            batch = {name: tensor.to(model.device) for name, tensor in collate([examples[i] for i in rows]).items()}
-            losses[rows] = token_nats(model, batch).double().sum(1).cpu().numpy()
-    return losses / np.array([example.n_bytes for example in examples])
+        nats = example_nats(model, examples)
+    return np.array(nats) / np.array([example.n_bytes for example in examples])
 
 
 def bound(
@@ -211,7 +204,7 @@ def bound(
 
     Args:
         candidate: its name.
-        pretrained: the parameters before fine-tuning, by name.
+        pretrained: the parameters that are trained as they were before, by name: all weights, or adapters as drawn.
         tuned: the fine-tuned model, left with eager attention.
         train: the n examples it was fine-tuned on.
         test: examples that measure the true loss.

@@ -1,4 +1,7 @@
-"""The job of one bound: fine-tune as a run does, and bound what came of it."""
+"""The job of one bound: fine-tune as a run does, and bound what came of it.
+
+What moves is what the method trains: all weights, or adapters from where they were drawn without the data.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,8 @@ class BoundOf(FineTune):
         if not kept:
             return BoundTerms(**vars(run))
         kept[0].set_attn_implementation("eager")
-        pretrained = {name: p.detach() for name, p in load_model(self.candidate).named_parameters()}
+        start = self.candidate.method.prepare(load_model(self.candidate), self.training_config.seed)
+        pretrained = {name: p.detach() for name, p in start.named_parameters() if p.requires_grad}
         train, test = encoded.train(self.examples), encoded.split("test")
         found = bound(self.candidate.name, pretrained, kept[0], train, test, clip=self.clip, per=self.per)
         return BoundTerms(**vars(run), bound=found)

@@ -13,6 +13,7 @@ from lensllm.candidates import Candidate, NoTuning
 from lensllm.jobs import UNKNOWN, Estimate, Job
 from lensllm.records import Record
 from lensllm.tasks import Task
+from lensllm.tuning.large_tensors import map_large_tensors
 from lensllm.tuning.quiet import quiet
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -54,7 +55,12 @@ class CandidateJob(Job):
         """Alike for all candidates that are one model tuned in several ways, where that changes nothing; else `key`."""
         if not self.before_training:
             return self.key
-        return replace(self, candidate=replace(self.candidate, method=NoTuning())).key
+        return replace(self, candidate=replace(self.candidate, method=self.untuned)).key
+
+    @property
+    def untuned(self) -> NoTuning:
+        """What is measured before training: by default the model with all its weights."""
+        return NoTuning()
 
     @abstractmethod
     def key_parts(self) -> list[Any]:
@@ -69,7 +75,8 @@ class CandidateJob(Job):
         return [f"chat {chat}"] if chat != "auto" or self.candidate.has_chat_template else []
 
     def run(self, context: Context) -> Record:
-        """Measure, with transformers kept quiet."""
+        """Measure, with transformers kept quiet and, of large models, no freed tensors kept."""
+        map_large_tensors(sum(tensor.size for tensor in self.candidate.tensors.values()))
         with quiet():
             return self.record(context)
 

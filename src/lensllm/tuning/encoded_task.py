@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from functools import cached_property
 
 from transformers import PreTrainedModel
 
@@ -32,7 +33,6 @@ class EncodedTask:
         self.training_config = training_config
         self._encoded: dict[str, list[Encoded]] = {}
         self._train: list[Encoded | None] = []
-        self._reader_made: Reader | None = None
         self._meters: dict[str, FlopMeter] = {}
 
     def split(self, name: str) -> list[Encoded]:
@@ -82,19 +82,19 @@ class EncodedTask:
 
     def _train_part(self, examples: Sequence[Example]) -> EncodedSplit:
         try:
-            return encode_split(examples, self._reader())
+            return encode_split(examples, self.reader)
         except InputError as error:
             raise InputError(f"{self.task.name}, train split: {error}") from error
 
-    def _reader(self) -> Reader:
+    @cached_property
+    def reader(self) -> Reader:
         """What examples are encoded with."""
-        self._reader_made = self._reader_made or reader_of(self.candidate, self.training_config)
-        return self._reader_made
+        return reader_of(self.candidate, self.training_config)
 
     def _encode(self, examples: Sequence[Example], split: str) -> list[Encoded]:
         """A few examples that do not fit are left out of training and validation, none of the test."""
         most = 0.0 if split == "test" else MOST_LEFT_OUT
         try:
-            return encode_with(examples, self._reader(), most)
+            return encode_with(examples, self.reader, most)
         except InputError as error:
             raise InputError(f"{self.task.name}, {split} split: {error}") from error

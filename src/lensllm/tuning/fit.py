@@ -163,7 +163,8 @@ class _Left:
             if getattr(self._whole, split) and not examples:
                 raise InputError(f"nothing is left of the {split} split: {self._notes[-1]}")
         notes = (*self._whole.notes, *self._notes)
-        return Task(self._whole.name, splits["train"], splits["validation"], splits["test"], notes)
+        train, validation, test = (splits[split] for split in SPLITS)
+        return replace(self._whole, train=train, validation=validation, test=test, notes=notes)
 
     def _split(self, split: str) -> tuple[Example, ...]:
         gone, dropped = self._gone[split], self._dropped[split]

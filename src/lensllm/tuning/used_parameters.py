@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from lensllm.candidates.four_bits import elements
+
 EXPERT = re.compile(r"(^|\.)(\w+_)?experts?\.")
 SHARED = re.compile(r"shared")
 TOWERS = re.compile(r"(^|\.)(vision|visual|image|audio|speech|multi_modal|multimodal|embed_vision|embed_audio)")
@@ -46,6 +48,17 @@ class UsedParameters:
         """2 N a token: FLOPs of a forward pass without those that grow as the square of the length."""
         return 2 * (self.read * length + (self.written + self.head) * kept)
 
+    @property
+    def forward(self) -> tuple[float, ...]:
+        """Coefficients of a forward pass as `FlopMeter` counts them: of T, T^2 and K; of K^2 and T K with a decoder.
+
+        Attention of an encoder-decoder is that of three equal parts: within both and across.
+        """
+        if not self.written:
+            return 2 * self.read, self.attention, 2 * self.head
+        third = self.attention / 3
+        return 2 * self.read, third, 2 * (self.written + self.head), third, third
+
     def quadratic(self, length: int, kept: int) -> float:
         """The most that attention can add to `linear`."""
         return self.attention * ((length + kept) ** 2 if self.written else length**2)
@@ -64,7 +77,7 @@ def used_parameters(model: PreTrainedModel) -> UsedParameters:
     for name, parameter in model.named_parameters():
         if parameter is head or id(parameter) in looked_up or parameter.dim() < 2 or TOWERS.search(name):
             continue
-        number = float(parameter.numel())
+        number = float(elements(parameter))
         stacked = parameter.dim() == 3 and parameter.shape[0] in said
         if chosen and not SHARED.search(name) and (stacked or EXPERT.search(name)):
             many = parameter.shape[0] if parameter.dim() == 3 else experts.get(_place(name), 1)
@@ -74,7 +87,7 @@ def used_parameters(model: PreTrainedModel) -> UsedParameters:
             read += number
         else:
             written += number
-    last = float(head.numel()) if head is not None else 0.0
+    last = float(elements(head)) if head is not None else 0.0
     trained += last * (head is not None and head.requires_grad)
     share = trained / (read + written + last) if trained else 0.0
     return UsedParameters(read, written, last, _attention(model.config), share)

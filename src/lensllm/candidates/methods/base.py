@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
+
+    from lensllm.candidates.methods.none import NoTuning
 
 
 class Method(ABC):
@@ -49,6 +52,32 @@ class Method(ABC):
     def base_learning_rate(self, parameters: int) -> float:
         """The largest learning rate worth trying for a model of so many parameters."""
 
+    def weights_dtype(self, dtype: str) -> str:
+        """Type of the weights when they are loaded, where products are computed in `dtype`.
+
+        float32 where they are trained: a step is mostly smaller than what bfloat16 tells apart.
+        """
+        return "float32"
+
+    def check_installed(self) -> None:
+        """Refuse to begin without a package that the method needs.
+
+        Raises:
+            InputError: saying how to install it.
+        """
+        return None
+
+    def loading(self, dtype: torch.dtype) -> dict[str, Any]:
+        """Options of `from_pretrained` with which the base is loaded, its products being formed in `dtype`."""
+        return {}
+
+    @property
+    def untuned(self) -> NoTuning:
+        """The base before any training: all methods of one base share its measurements."""
+        from lensllm.candidates.methods.none import NoTuning
+
+        return NoTuning()
+
     @property
     def backward(self) -> float:
         """What a backward pass costs, in forward passes: one for the inputs' gradients, one for the weights'."""
@@ -58,6 +87,16 @@ class Method(ABC):
     def label(self) -> str:
         """How a candidate is told from the same model tuned in another way."""
         return self.name
+
+    @property
+    def whole_label(self) -> str:
+        """The same with all its settings, where the label is not enough."""
+        return self.label
+
+    @property
+    def told(self) -> str:
+        """How it is said in a sentence."""
+        return self.label
 
     def spec(self) -> dict[str, Any]:
         """Its settings, which are part of the key of every run; empty where there are none."""

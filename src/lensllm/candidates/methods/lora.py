@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lensllm.candidates.configuration import first_line
 from lensllm.candidates.methods.base import Method
@@ -34,11 +34,12 @@ class Lora(Method):
         use_dora: train each column's length apart from its direction (Liu et al. 2024).
         use_rslora: scale by lora_alpha / sqrt(lora_r) (Kalajdzievski 2023).
 
-    >>> Lora(lora_r=4).spec()["lora_r"], Lora(lora_r=4).label
-    (4, 'lora r4')
+    >>> Lora(lora_r=4).spec()["lora_r"], Lora(lora_r=4).label, Lora(lora_alpha=64, use_dora=True).whole_label
+    (4, 'lora r4', 'lora r16 alpha 64 dora')
     """
 
     name = "lora"
+    title: ClassVar[str] = "LoRA"
 
     lora_r: int = 16
     lora_alpha: int = 32
@@ -48,7 +49,7 @@ class Lora(Method):
     use_rslora: bool = False
 
     def prepare(self, model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
-        """The model with adapters in its linear layers, and nothing else to be trained.
+        """The model with adapters in its linear layers, in float32 whatever it is in, and nothing else to be trained.
 
         Raises:
             InputError: if the model has no such layers.
@@ -71,12 +72,16 @@ class Lora(Method):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
             try:
-                return inject_adapter_in_model(config, model)
+                adapted = inject_adapter_in_model(config, model)
             except ValueError as error:
                 missing = ", ".join(targets)
                 raise InputError(
                     f"it has no layers that LoRA can be put into ({missing}): {first_line(error)}"
                 ) from error
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+        return adapted
 
     def base_learning_rate(self, parameters: int) -> float:
         """15 / sqrt(parameters), ten times that of full tuning: 1.3e-3 at 135 M, 1.8e-4 at 7 B.
@@ -85,6 +90,10 @@ class Lora(Method):
         0.0013
         """
         return FULL_TIMES * Full().base_learning_rate(parameters)
+
+    def weights_dtype(self, dtype: str) -> str:
+        """What products are computed in: these weights stay as they are."""
+        return dtype
 
     @property
     def backward(self) -> float:
@@ -97,12 +106,24 @@ class Lora(Method):
         return f"{self.name} r{self.lora_r}"
 
     @property
+    def whole_label(self) -> str:
+        """The label, and whatever is not by default."""
+        other = [
+            f" alpha {self.lora_alpha}" * (self.lora_alpha != Lora.lora_alpha),
+            f" dropout {self.lora_dropout:g}" * (self.lora_dropout != Lora.lora_dropout),
+            f" {' '.join(self.lora_target_modules)}" * (self.lora_target_modules != Lora.lora_target_modules),
+            " dora" * self.use_dora,
+            " rslora" * self.use_rslora,
+        ]
+        return f"{self.label}{''.join(other)}"
+
+    @property
     def told(self) -> str:
         """How it is said in a sentence."""
         layers = (
             "all linear layers" if self.lora_target_modules == (ALL_LINEAR,) else ", ".join(self.lora_target_modules)
         )
-        return f"LoRA (r {self.lora_r}, alpha {self.lora_alpha}, {layers})"
+        return f"{self.title} (r {self.lora_r}, alpha {self.lora_alpha}, {layers})"
 
     def spec(self) -> dict[str, Any]:
         """Its name and every setting."""

@@ -1,0 +1,1 @@
+"""How jobs are handed out: what an executor adds to them, and what breaks first."""

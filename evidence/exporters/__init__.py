@@ -1,0 +1,1 @@
+"""Whether an exported configuration reaches the loss that was measured."""

@@ -1,0 +1,1 @@
+"""Score curves: public ones, and how well scores are forecast."""

@@ -1,0 +1,1 @@
+"""The second study: methods compete with models, with scores beside losses (docs/second-study.md)."""

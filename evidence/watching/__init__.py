@@ -1,0 +1,1 @@
+"""Whether `lensllm watch` raises an alarm in time, and never without a cause."""

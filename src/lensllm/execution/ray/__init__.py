@@ -1,0 +1,1 @@
+"""Jobs on a Ray cluster: needs the extra `ray`, which is imported when an executor is made."""

@@ -1,0 +1,1 @@
+"""A live page of a selection, served to this machine alone."""

@@ -1,0 +1,228 @@
+"""Train what a selection chose: the same protocol, method and learning rate, on all the data."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lensllm.candidates import Candidate
+from lensllm.config import SelectConfig
+from lensllm.errors import InputError, TooFewExamples
+from lensllm.execution import Executor, InProcess, Processes
+from lensllm.execution.devices import shares
+from lensllm.handover import history
+from lensllm.handover.card import base_of, write_card
+from lensllm.handover.jobs import MERGED, Merge, Train
+from lensllm.handover.measured import AGAIN, inherited, measured_base
+from lensllm.handover.target import folder_name, held
+from lensllm.handover.trained import Outcome, Trained
+from lensllm.inputs import read_scoring
+from lensllm.jobs import Job, Lost
+from lensllm.provenance import Provenance
+from lensllm.recorded import device_told, file_fingerprint, versions
+from lensllm.selection import LEVEL, Ranked, Selection
+from lensllm.selectors import default_selector, forecast_path
+from lensllm.tasks import Task, read_task
+from lensllm.text import visible
+from lensllm.tuning.fit import fit_all
+from lensllm.tuning.quiet import quiet
+from lensllm.tuning.run import Run
+
+TRAINED = "trained"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training is told beside its selection.
+
+    Attributes:
+        candidate: its name; the winner if None.
+        examples: that it is trained on, the first of the nested subsets; all if None.
+        merge: whether an adapter is merged into its base as well.
+        output_dir: of the model; a folder inside the selection's if None.
+        save_steps: steps between two checkpoints; below 1 a part of all steps.
+        progress: whether steps are told on stderr.
+    """
+
+    candidate: str | None = None
+    examples: int | None = None
+    merge: bool = False
+    output_dir: str | Path | None = None
+    save_steps: float = 0.1
+    progress: bool = False
+
+
+def train_selection(selection: Selection, options: TrainOptions | None = None, task: Any = None) -> Trained:
+    """Train a candidate of a selection, save it, measure it, and write down what became of the forecast.
+
+    Args:
+        selection: loaded, or just made; the history is kept in its folder.
+        options: what is trained, and where it goes.
+        task: the examples, where they came from a Python program.
+
+    Raises:
+        InputError: if there is nothing to train, base or data are others than those that were measured, the target
+            directory is not empty, or the candidate cannot be trained.
+    """
+    options, folder, origin = options or TrainOptions(), selection.folder, selection.provenance
+    if origin is None or folder is None:
+        raise InputError("this selection has no provenance: select again, or load it from its folder")
+    row = _row(selection, options.candidate)
+    source, examples = origin.candidate(row.candidate), _examples(selection, options.examples)
+    if options.merge and source.method == "full":
+        raise InputError(f"{row.candidate} is tuned in full, so there is no adapter to merge: leave --merge out")
+    config = SelectConfig.of(**origin.settings)
+    candidate = measured_base(source)
+    data = _task(origin, candidate, config, task)
+    scoring, _ = read_scoring(config, data, [candidate])
+    target = Path(options.output_dir) if options.output_dir else folder / TRAINED / folder_name(row.candidate)
+    rung = inherited(source, examples)
+    job = Train(
+        candidate, data, origin.training, examples, learning_rate=rung[0], previous_validation_loss=rung[1],
+        scoring=scoring, folder=str(target), base=base_of(source), revision=source.revision if source.hub_id else "",
+        save_steps=options.save_steps, progress=options.progress,
+    )  # fmt: skip
+    notes = _differences(origin)
+    for note in notes:
+        logger.warning("note: %s", visible(note))
+    with held(target, job), _executor(config.gpus_per_run) as executor:
+        run = _done(executor, job)
+        merge = Merge(candidate, data, origin.training, examples, folder=str(target)) if options.merge else None
+        merged = _done(executor, merge) if merge else None
+    trained = Trained(
+        target, row.candidate, row.method, examples, _outcomes(selection, row, run), run.learning_rate,
+        run.validation, origin.training.steps(examples), run.flops, run.seconds, target / MERGED if merged else None,
+        merged.nats_per_byte if merged else None, notes,
+    )  # fmt: skip
+    write_card(trained, source, origin, versions("bitsandbytes" in origin.versions), candidate.encoder_decoder)
+    history.append(folder, _rows(trained, origin))
+    return trained
+
+
+def _row(selection: Selection, name: str | None) -> Ranked:
+    row = next((one for one in selection.ranking if one.candidate == (name or selection.best)), None)
+    tuned = [one.candidate for one in selection.ranking if one.method != "none"]
+    if row is None:
+        raise InputError(f"no candidate {name!r} in this selection: its candidates are {', '.join(tuned)}")
+    if row.method == "none":
+        what = "is used as it is" if name else "wins as it came"
+        raise InputError(
+            f"{row.candidate} {what}, so there is nothing to train: name another with --candidate ({', '.join(tuned)})"
+        )
+    return row
+
+
+def _examples(selection: Selection, asked: int | None) -> int:
+    available = selection.target_size
+    if asked is not None and asked > available:
+        message = f"{asked:,} examples asked for, and there are {available:,} training examples: ask for fewer"
+        raise TooFewExamples(message, asked, available)
+    if asked is not None and asked < 1:
+        raise InputError(f"{asked} examples asked for: ask for one or more")
+    return asked or available
+
+
+def _task(origin: Provenance, candidate: Candidate, config: SelectConfig, data: Any) -> Task:
+    """The examples as they were measured.
+
+    Raises:
+        InputError: if a file is gone or holds others.
+    """
+    if data is None and not origin.task.source:
+        raise InputError("the examples came from a Python program: hand them over again, selection.train(task=...)")
+    if data is None and Path(origin.task.source).is_absolute():
+        for file in origin.task.files:
+            if not Path(file.path).is_file():
+                raise InputError(f"{file.path}, which the selection read, is missing: put it back, or select again")
+            if file_fingerprint(file.path) != file.sha256:
+                raise InputError(f"{file.path} has changed since the selection: {AGAIN}")
+    whole = read_task(config.task if data is None else data, **config.reading())
+    with quiet():
+        fitted, _ = fit_all(whole, [candidate], origin.training, config.skip_bad_rows)
+        if fitted.fingerprint != origin.task.fingerprint:  # for the sake of others examples may have been left out
+            everybody = [measured_base(one) for one in origin.candidates]
+            fitted, _ = fit_all(whole, everybody, origin.training, config.skip_bad_rows)
+    if fitted.fingerprint == origin.task.fingerprint:
+        return fitted
+    raise InputError(f"the examples of {origin.task.name} are others than those of the selection: {AGAIN}")
+
+
+def _outcomes(selection: Selection, row: Ranked, run: Run) -> tuple[Outcome, ...]:
+    forecast, interval = _forecast(selection, row, run.examples)
+    found = [Outcome("loss", run.nats_per_byte, run.standard_error, forecast, interval)]
+    for name, score in run.scores.items():
+        made = selection.scored.forecast(name) if selection.scored and run.examples == selection.target_size else None
+        of = made.row(row.candidate) if made else None
+        if math.isfinite(score.value):
+            error = score.standard_error if math.isfinite(score.standard_error) else None
+            told = (of.forecast, of.interval) if of else (None, None)
+            found.append(Outcome(name, score.value, error, *told))
+    return tuple(found)
+
+
+def _forecast(selection: Selection, row: Ranked, examples: int) -> tuple[float | None, tuple[float, float] | None]:
+    """The loss at so many examples; none where it was measured or lies below what was."""
+    if examples == selection.target_size:
+        return row.forecast, row.interval
+    if examples <= max(row.measured):
+        return None, None
+    made = forecast_path(default_selector(selection.curves), selection.curves, examples)
+    k = made.candidates.index(row.candidate)
+    low, high = made.interval(LEVEL)[k]
+    return float(made.mean[k]), (float(low), float(high))
+
+
+def _differences(origin: Provenance) -> tuple[str, ...]:
+    """What is other than it was in the selection and may change a loss."""
+    now = {"the device": device_told(), **versions("bitsandbytes" in origin.versions)}
+    was = {"the device": origin.device, **origin.versions}
+    changed = [f"{name} was {was[name]} and is {now[name]}" for name in now if name in was and was[name] != now[name]]
+    return (f"since the selection {', '.join(changed)}: losses may differ by more than was forecast",) * bool(changed)
+
+
+def _executor(gpus_per_run: int) -> Executor:
+    """This process, or where it sees more GPUs than the run is to have, one that does not."""
+    environments = shares(1, gpus_per_run)
+    if not environments or not environments[0] or _gpus() <= gpus_per_run:
+        return InProcess()
+    return Processes(1, environments=environments)
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+
+
+def _done(executor: Executor, job: Job) -> Run:
+    """The run of a job.
+
+    Raises:
+        InputError: if it failed or diverged.
+    """
+    executor.submit(job)
+    ended = executor.wait()
+    assert ended is not None
+    record = ended[1]
+    if isinstance(record, Lost):
+        raise InputError(f"{job.label}: {record.reason}; the same command goes on from the last checkpoint")
+    assert isinstance(record, Run)
+    if record.status != "done":
+        raise InputError(f"{job.label} {record.status}: {record.error}")
+    return record
+
+
+def _rows(trained: Trained, origin: Provenance) -> list[history.HistoryRow]:
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    about = (date, origin.task.name, trained.candidate, trained.method, trained.examples)
+    folder, rows = str(trained.folder.absolute()), []
+    for one in trained.outcomes:
+        low, high = one.interval or (None, None)
+        rows.append(history.HistoryRow(*about, one.measure, one.forecast, low, high, one.reached, folder))
+    return rows

@@ -1,0 +1,119 @@
+"""What a person asks of a search while it runs: carried out, written down, and part of every replay."""
+
+import pytest
+
+from lensllm.errors import InputError
+from lensllm.search.driver import drive
+from lensllm.search.log import DecisionLog
+from lensllm.search.orders import FILE_NAME, Order
+from lensllm.search.replay import replay_folder
+from lensllm.store import Store
+from search.cases import NAMES
+from search.test_budget_search import MadeUp, search_of
+
+BUDGET = 0.09
+FIRST_DECISION = len(NAMES) + 2
+"""Results after which the search has begun to decide, and two runs have ended."""
+
+
+class Asked(MadeUp):
+    """While the job of number `at` runs, somebody asks for something; `most` jobs later the process dies."""
+
+    def __init__(self, folder, at, orders, slots=1, most=10**6):
+        super().__init__(slots, most=most)
+        self.folder, self.at, self.orders, self.ended = folder, at, orders, 0
+
+    def wait(self, timeout=None):
+        if timeout != 0:
+            self.ended += 1
+        if self.ended == self.at:
+            for order in self.orders:
+                order.ask(self.folder)
+            self.orders, self.begun_before = [], len(self.asked)
+        return super().wait(timeout)
+
+
+def searched(folder, task, candidates, *orders, slots=1, most=10**6, budget=BUDGET, at=FIRST_DECISION):
+    store, search = Store(folder), search_of(folder, task, candidates, budget)
+    executor = Asked(folder, at, list(orders), slots, most)
+    try:
+        drive(search, executor, store)
+    finally:
+        store.close()
+    return search, executor
+
+
+def test_a_stop_lets_the_running_jobs_end_and_stays(task, candidates, tmp_path):
+    search, executor = searched(tmp_path, task, candidates, Order("stop"), slots=2)
+    assert search.stopped == "you stopped it"
+    assert search.decision.choice in NAMES
+    assert len(executor.asked) == executor.begun_before
+    assert all(made.agrees for made in replay_folder(tmp_path))
+    written = DecisionLog.read(tmp_path).decisions
+    again, executor = searched(tmp_path, task, candidates)
+    assert (again.stopped, executor.asked) == ("you stopped it", [])
+    assert DecisionLog.read(tmp_path).decisions == written
+
+
+@pytest.fixture(scope="module")
+def usual(task, candidates, tmp_path_factory):
+    """The same search when nobody asks for anything."""
+    return searched(tmp_path_factory.mktemp("usual"), task, candidates)
+
+
+def test_a_dropped_candidate_is_run_no_further_and_not_chosen(usual, task, candidates, tmp_path):
+    best = usual[0].decision.choice
+    search, executor = searched(tmp_path / "dropped", task, candidates, Order("drop", best))
+    assert best not in [job.candidate.name for job in executor.asked[executor.begun_before :]]
+    assert search.decision.choice not in ("", best)
+    assert set(search.taken_out) == {best}
+    replayed = replay_folder(tmp_path / "dropped")
+    assert all(made.agrees for made in replayed)
+    assert [order.told for made in replayed for order in made.orders] == [f"you dropped {best}"]
+
+
+def test_a_raised_budget_is_spent_and_a_kill_changes_nothing(usual, task, candidates, tmp_path):
+    _, whole = searched(tmp_path / "whole", task, candidates, Order("budget", budget=2 * BUDGET))
+    assert usual[0].stopped == "the budget ends"
+    assert len(whole.asked) > len(usual[1].asked)
+    assert DecisionLog.read(tmp_path / "whole").budget.value == BUDGET
+    with pytest.raises(KeyboardInterrupt):
+        searched(tmp_path / "killed", task, candidates, Order("budget", budget=2 * BUDGET), most=FIRST_DECISION)
+    _, rest = searched(tmp_path / "killed", task, candidates)
+    assert len(rest.asked) == len(whole.asked) - FIRST_DECISION
+    logs = [DecisionLog.read(tmp_path / name).decisions for name in ("whole", "killed")]
+    for one in logs[0] + logs[1]:
+        object.__setattr__(one, "orders", tuple(order.told for order in one.orders))
+    assert logs[0] == logs[1]
+    assert all(made.agrees for made in replay_folder(tmp_path / "killed"))
+
+
+def test_what_cannot_be_done_is_refused_in_the_log_and_changes_nothing(task, candidates, tmp_path):
+    dropped = [Order("drop", name) for name in NAMES]
+    others = [Order("drop", "<script>"), Order("budget", budget=BUDGET / 2), Order("budget")]
+    search, _ = searched(tmp_path, task, candidates, *others, *dropped)
+    told = [order.told for made in replay_folder(tmp_path) for order in made.orders]
+    assert told[0] == "you dropped <script> (not carried out: no such candidate is left)"
+    assert (
+        told[1]
+        == f"you raised the budget to {BUDGET / 2} (not carried out: the budget can only be raised, and it is {BUDGET})"
+    )
+    assert told[2].endswith(f"it is {BUDGET})")
+    assert told[3:6] == [f"you dropped {name}" for name in NAMES[:3]]
+    assert told[6] == f"you dropped {NAMES[3]} (not carried out: it is the last candidate: stop the search instead)"
+    assert search.decision.choice == NAMES[3]
+
+
+def test_a_search_of_other_settings_forgets_what_was_asked_of_the_last(task, candidates, tmp_path):
+    searched(tmp_path, task, candidates, Order("stop"))
+    search, _ = searched(tmp_path, task, candidates, budget=BUDGET + 0.001)
+    assert search.stopped != "you stopped it"
+    assert not (tmp_path / FILE_NAME).exists()
+
+
+def test_a_damaged_file_of_orders_is_one_sentence(task, candidates, tmp_path):
+    searched(tmp_path, task, candidates, Order("stop"))
+    with (tmp_path / FILE_NAME).open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(InputError, match=r"orders.jsonl is damaged .*: delete it"):
+        searched(tmp_path, task, candidates)
