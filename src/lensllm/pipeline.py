@@ -24,14 +24,14 @@ from lensllm.probes.measure_job import Measure
 from lensllm.recorded import provenance_of
 from lensllm.records import Record
 from lensllm.report import write_report
-from lensllm.scored import Scored, searched_by
+from lensllm.scored import asked_scores, searched_by
 from lensllm.scores.scoring import Scoring
 from lensllm.search.base import Jobs, Search
 from lensllm.search.budget_search import BudgetSearch
 from lensllm.search.callbacks import Callback
 from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
 from lensllm.search.driver import drive
-from lensllm.search.journal import Beginning, Entrant, Journal
+from lensllm.search.journal import AskedScores, Beginning, Entrant, Journal
 from lensllm.search.ladder import Ladder, doublings
 from lensllm.search.ladder_plan import plan_ladder
 from lensllm.selection import Ranked, Selection, doubts
@@ -149,18 +149,18 @@ def _selection(
     work = replace(work, notes=(*chosen, *spread, *said, *work.notes))
     for note in work.notes:
         logger.warning("note: %s", visible(note))
+    scores = asked_scores(scoring, config.keep_drop, config.rank_by, work.decided_by) if scoring else None
     folder, records = Path(config.output_dir), list[Record]()
     store = Store(folder)
     try:
-        with Journal(folder, _beginning(config, task, candidates, found.refused, plan, work)) as journal:
+        with Journal(folder, _beginning(config, task, candidates, found.refused, plan, work, scores)) as journal:
             with nullcontext(ray) if ray else _executor(config, plan.workers) as executor:
                 for search in work.searches:
                     records += [record for _, record in drive(search, executor, store, [*callbacks, journal])]
             selection = replace(_conclude(records, candidates, task, work), refused=found.refused)
-            if scoring:
+            if scores:
                 left = [record for record in records if record.candidate not in work.taken_out]
-                scored = Scored.of(left, scoring, config.keep_drop, selection.curves, selection.target_size)
-                selection = replace(selection, scored=scored).ranked_by(config.rank_by, work.decided_by)
+                selection = selection.with_scores(left, scores)
             origin = provenance_of(config, task, candidates, records, work.training_config, command)
             selection = replace(selection, provenance=origin, folder=folder)
             selection.save(folder)
@@ -270,6 +270,7 @@ def _beginning(
     refused: Sequence[Refused],
     plan: Check,
     work: Work,
+    scores: AskedScores | None,
 ) -> Beginning:
     """What the journal says of a selection before anything ran; candidates that could not be planned have no sizes."""
     entrants = {one.name: _entrant(one) for one in candidates}
@@ -285,6 +286,7 @@ def _beginning(
         refused=tuple((one.name, one.reason) for one in refused),
         notes=(*task.notes, *work.notes),
         price_per_hour=config.price_per_hour,
+        scores=scores,
     )
 
 

@@ -91,8 +91,8 @@ class SavedForecasts:
         about = {
             "curves": told,
             "forecasts": forecasts,
-            "objectives": [_objective_dict(one) | {"guess": one.guess} for one in self.objectives],
-            "ranges": [_objective_dict(one.objective) for one in self.scores],
+            "objectives": [one.to_dict() for one in self.objectives],
+            "ranges": [one.objective.to_dict() for one in self.scores],
         }
         tensors = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
         write_whole_bytes(folder / FORECAST, save(tensors, {KEY: json.dumps(about)}))
@@ -122,8 +122,8 @@ class SavedForecasts:
             name: _forecast_of(told, {key: tensors.get(f"forecast/{place}/{key}") for key in (*ARRAYS, *DRAWN)})
             for place, (name, told) in enumerate(about["forecasts"].items(), start=1)
         }
-        objectives = tuple(ScoreObjective(_objective(one), one["guess"]) for one in about["objectives"])
-        scores = tuple(ScoreForecast(one, made[one.name]) for one in map(_objective, about["ranges"]))
+        objectives = tuple(ScoreObjective.from_dict(one) for one in about["objectives"])
+        scores = tuple(ScoreForecast(one, made[one.name]) for one in map(Between.from_dict, about["ranges"]))
         return cls(_curves_of(about["curves"], tensors), made[LOSS], objectives, scores)
 
 
@@ -291,15 +291,3 @@ def _forecast_of(told: Mapping[str, Any], arrays: Mapping[str, Any]) -> Forecast
     if made.samples.shape[1] != len(candidates):
         raise ValueError("its draws do not belong to its candidates")
     return made
-
-
-def _objective_dict(objective: Between) -> dict[str, Any]:
-    ends = {name: getattr(objective, name) for name in ("floor", "ceiling")}
-    known = {name: end if math.isfinite(end) else None for name, end in ends.items()}
-    return {"name": objective.name, "unit": objective.unit, **known, "greater_is_better": objective.greater_is_better}
-
-
-def _objective(told: Mapping[str, Any]) -> Between:
-    floor = -math.inf if told["floor"] is None else float(told["floor"])
-    ceiling = math.inf if told["ceiling"] is None else float(told["ceiling"])
-    return Between(str(told["name"]), str(told["unit"]), floor, ceiling, bool(told["greater_is_better"]))

@@ -19,6 +19,7 @@ from lensllm.records import Record
 from lensllm.score_forecast import ScoreForecast, forecasts_of
 from lensllm.scores.record import Kept, Sample, ScoreValue
 from lensllm.scores.scoring import Scoring
+from lensllm.search.journal import AskedScores
 from lensllm.text import listed
 from lensllm.tuning.run import Run
 
@@ -74,23 +75,18 @@ class Scored:
     target_size: float = 0.0
 
     @classmethod
-    def of(
-        cls, records: Iterable[Record], scoring: Scoring, keep_drop: float, losses: Curves, target_size: float
-    ) -> Scored:
+    def of(cls, records: Iterable[Record], asked: AskedScores, losses: Curves, target_size: float) -> Scored:
         """Those of some records, forecast for the candidates whose losses are."""
-        records = list(records)
         runs: dict[str, dict[int, Run]] = {}
+        records = list(records)
         for record in records:
             if isinstance(record, Run) and record.status == "done":
                 runs.setdefault(record.candidate, {})[record.examples] = record
-        scored = scoring.scored
-        chance = 1 / len(scored.labels) if scored.labels else 0.0
-        objectives = tuple(ScoreObjective(one, chance if one.name == "accuracy" else None) for one in scored.scores)
-        kept = scoring.kept.name if scoring.kept else ""
+        objectives = tuple(ScoreObjective.from_dict(one) for one in asked.objectives)
         values = [Curves.from_records(records, one, losses.candidates) for one in objectives]
         known = [replace(curves, features=losses.features) for curves in values]
         forecasts = forecasts_of(list(zip(objectives, known, strict=True)), target_size)
-        return cls(objectives, runs, len(scored.asked), kept, keep_drop, forecasts, target_size)
+        return cls(objectives, runs, asked.examples, asked.kept_name, asked.keep_drop, forecasts, target_size)
 
     def forecast(self, name: str) -> ScoreForecast | None:
         """That of a score; None if it is not forecast."""
@@ -331,6 +327,15 @@ class Scored:
                         rows.append({"candidate": candidate, "examples": size, "task": task, "score": name, **numbers})
         columns = ["candidate", "examples", "task", "score", "value", "standard_error", "scored", "failed"]
         write_whole(path, pd.DataFrame(rows, columns=columns).map(written_name).to_csv(index=False))
+
+
+def asked_scores(scoring: Scoring, keep_drop: float, rank_by: str, decided_by: str) -> AskedScores:
+    """What is measured beside the losses, as a journal keeps it."""
+    scored = scoring.scored
+    chance = 1 / len(scored.labels) if scored.labels else None
+    objectives = [ScoreObjective(one, chance if one.name == "accuracy" else None) for one in scored.scores]
+    told, kept = tuple(one.to_dict() for one in objectives), scoring.kept.name if scoring.kept else ""
+    return AskedScores(told, len(scored.asked), kept, keep_drop, rank_by, decided_by)
 
 
 def searched_by(name: str, scoring: Scoring | None) -> ScoreObjective | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -32,7 +32,7 @@ from lensllm.records import Record
 from lensllm.saved import ANSWER, SavedForecasts, read_fields
 from lensllm.score_forecast import ScoreForecast, ScoreRow
 from lensllm.scored import Scored
-from lensllm.search.journal import Entrant
+from lensllm.search.journal import AskedScores, Entrant
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.selectors.kernel_only import kernel_sizes
 from lensllm.text import counted, listed
@@ -149,6 +149,13 @@ class Selection:
         """The score's forecast that the ranking goes by; None where it goes by the loss."""
         return self.scored.forecast(self.rank_by) if self.scored and self.rank_by != "loss" else None
 
+    def p_best(self, row: Ranked) -> float:
+        """Probability that a row is the best by what the ranking goes by; 0 for one that this score is not forecast of."""
+        if self.ranked_score is None:
+            return row.p_best
+        found = self.ranked_score.row(row.candidate)
+        return found.p_best if found else 0.0
+
     def ranked_by(self, name: str, decided_by: str = "loss") -> Selection:
         """The same with its rows in the order of a score's forecast; by the loss, with a note, where there is none.
 
@@ -168,6 +175,11 @@ class Selection:
         said = f"ranked by the forecast of {name}"
         said += f"; which runs were made was decided by {whose}" if decided_by else ""
         return replace(self, ranking=(*first, *rest), rank_by=name, notes=(*self.notes, said))
+
+    def with_scores(self, records: Iterable[Record], asked: AskedScores) -> Selection:
+        """The same with the scores of some records, ranked by what was asked for."""
+        scored = Scored.of(records, asked, self.curves, self.target_size)
+        return replace(self, scored=scored).ranked_by(asked.rank_by, asked.decided_by)
 
     @property
     def best(self) -> str:

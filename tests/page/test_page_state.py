@@ -1,6 +1,8 @@
 """What the page says of a folder, by how the selection in it stands."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from page_cases import HOSTILE, SCRIPT, beginning, running
@@ -8,10 +10,13 @@ from page_cases import HOSTILE, SCRIPT, beginning, running
 import lensllm
 from lensllm.errors import InputError
 from lensllm.page.reasons import FIRST, START, Reasons
-from lensllm.page.so_far import read_so_far
+from lensllm.objectives import ScoreObjective
+from lensllm.page.so_far import SoFar, read_so_far, selection_so_far
 from lensllm.page.state import state
-from lensllm.search.journal import FILE_NAME, Journal
+from lensllm.scores import ScoreValue, score_named
+from lensllm.search.journal import FILE_NAME, AskedScores, Entrant, Journal, JournalRead
 from lensllm.search.orders import Order
+from lensllm.tuning.run import Run
 
 
 def told(folder):
@@ -98,3 +103,46 @@ def test_sizes_that_were_given_and_a_folder_without_a_journal(tmp_path, model_fo
     (tmp_path / FILE_NAME).write_text("{}\n")
     with pytest.raises(InputError, match=r"progress.jsonl is damaged .*: run the same command again"):
         told(tmp_path)
+
+
+SCORE = ScoreObjective(score_named("exact_match"))
+
+
+def scored_run(name, examples):
+    """Of two candidates "gains" has the better loss, "right" the better score."""
+    k = ("gains", "right").index(name)
+    value = (0.1 + 0.05 * k) * (1 + examples / 50) ** 0.5
+    scores = {SCORE.name: ScoreValue(value, 0.01, 600)}
+    loss = (2.0 + 0.3 * k) * (examples + 1) ** -0.1
+    return Run(name, examples, "done", nats_per_byte=loss, standard_error=0.01, flops=1e9, scores=scores)
+
+
+def scored_beginning(rank_by):
+    scores = AskedScores((SCORE.to_dict(),), 600, "", 0.05, rank_by, rank_by)
+    return replace(beginning(), entrants=tuple(Entrant(n, n, "gpt2", "full") for n in ("gains", "right")), scores=scores)
+
+
+def so_far_by(rank_by, sizes):
+    records = [scored_run(name, size) for name in ("gains", "right") for size in sizes]
+    selection = selection_so_far(scored_beginning(rank_by), records, None)
+    so_far = SoFar(Path("none"), "running", scored_beginning(rank_by), selection, dict(enumerate(records)))
+    return state(so_far, Reasons())
+
+
+@pytest.mark.parametrize(("rank_by", "best"), [("loss", "gains"), ("exact_match", "right")])
+def test_the_answer_so_far_goes_by_what_was_asked_for(rank_by, best):
+    seen = so_far_by(rank_by, (0, 50, 100, 200, 400))
+    assert f"Fine-tune {best} on all" in seen["sentence"]
+    assert max(seen["best"], key=lambda row: row["p"])["name"] == best
+    assert max(seen["table"]["rows"], key=lambda row: row["p_best"])["name"] == best
+
+
+def test_an_answer_so_far_by_loss_because_the_score_has_no_forecast_yet_says_so():
+    seen = so_far_by("exact_match", (0, 50))
+    assert "forecast loss" in seen["sentence"]
+    assert "ranked by loss, as exact_match could not be forecast" in seen["notes"]
+
+
+def test_what_is_scored_is_in_the_journal(tmp_path):
+    with Journal(tmp_path, scored_beginning("exact_match")):
+        assert JournalRead.of(tmp_path).beginning.scores == scored_beginning("exact_match").scores

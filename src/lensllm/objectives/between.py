@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -52,6 +54,23 @@ class Between(Objective):
     def __post_init__(self) -> None:
         if not self.floor < self.ceiling:
             raise InputError(f"{self.name}: the floor {self.floor:g} is not below the ceiling {self.ceiling:g}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in types that JSON knows; an end that is not known is null."""
+        ends = {name: getattr(self, name) for name in ("floor", "ceiling")}
+        known = {name: end if math.isfinite(end) else None for name, end in ends.items()}
+        return {"name": self.name, "unit": self.unit, **known, "greater_is_better": self.greater_is_better}
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> Between:
+        """What `to_dict` gave.
+
+        Raises:
+            LookupError, TypeError, ValueError: if something is missing or has a value of another type.
+        """
+        floor = -math.inf if fields["floor"] is None else float(fields["floor"])
+        ceiling = math.inf if fields["ceiling"] is None else float(fields["ceiling"])
+        return Between(str(fields["name"]), str(fields["unit"]), floor, ceiling, bool(fields["greater_is_better"]))
 
     def read(self, run: Run) -> tuple[float, float]:
         """Nothing."""

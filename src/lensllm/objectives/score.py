@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from lensllm.objectives.between import Between
 from lensllm.scores import Score
@@ -27,6 +29,19 @@ class ScoreObjective(Between):
     def __init__(self, score: Score | Between, guess: float | None = None) -> None:
         super().__init__(score.name, score.unit, score.floor, score.ceiling)
         self.guess = score.floor if guess is None else guess
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in types that JSON knows."""
+        return {**super().to_dict(), "guess": self.guess}
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> ScoreObjective:
+        """What `to_dict` gave.
+
+        Raises:
+            LookupError, TypeError, ValueError: if something is missing or has a value of another type.
+        """
+        return ScoreObjective(Between.from_dict(fields), fields["guess"])
 
     def read(self, run: Run) -> tuple[float, float]:
         """Value and standard error; NaN where the run is not done, was not scored, or the score failed."""

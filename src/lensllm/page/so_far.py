@@ -129,7 +129,10 @@ def selection_so_far(beginning: Beginning, records: Sequence[Record], log: Decis
         target_size=beginning.target_size,
         flops_everything=float(np.sum(log.flops, axis=0)[-1]) if log else math.nan,
     )
-    return replace(selection, notes=beginning.notes)
+    selection = replace(selection, notes=beginning.notes)
+    if beginning.scores is None:
+        return selection
+    return selection.with_scores([one for one in records if one.candidate not in dropped], beginning.scores)
 
 
 def orders_of(log: DecisionLog | None) -> list[Order]:

@@ -39,7 +39,7 @@ def state(so_far: SoFar, reasons: Reasons) -> dict[str, Any]:
         **controls(so_far),
         "failures": _failures(so_far),
         "answers": _answers(so_far),
-        "notes": list(beginning.notes if beginning else selection.notes if selection else ()),
+        "notes": list(selection.notes if selection else beginning.notes if beginning else ()),
     }
     return finite(made)
 
@@ -88,12 +88,7 @@ def _best(selection: Selection | None) -> list[dict[str, Any]]:
     """P(best) of every row: of the score where the ranking goes by one."""
     if selection is None:
         return []
-    made = selection.ranked_score
-    rows = []
-    for row in selection.ranking:
-        score = made.row(row.candidate) if made else None
-        rows.append({"name": row.candidate, "p": score.p_best if score else 0.0 if made else row.p_best})
-    return rows
+    return [{"name": row.candidate, "p": selection.p_best(row)} for row in selection.ranking]
 
 
 def _curves(selection: Selection | None) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from lensllm.tuning.run import Run
 
 def table(so_far: SoFar) -> dict[str, Any]:
     """A row a candidate, in the order of the ranking; those without a forecast last."""
-    ranking = so_far.selection.ranking if so_far.selection else ()
+    selection = so_far.selection
+    ranking = selection.ranking if selection else ()
     forecast = {row.candidate: row for row in ranking}
     entrants = {one.name: one for one in so_far.beginning.entrants} if so_far.beginning else {}
     names = [row.candidate for row in ranking if row.method != "none"]
@@ -30,7 +31,7 @@ def table(so_far: SoFar) -> dict[str, Any]:
             {
                 "name": name,
                 "state": _state(so_far, name, running),
-                "p_best": row.p_best if row else None,
+                "p_best": selection.p_best(row) if selection and row else None,
                 "forecast": f"{row.forecast:.3f}" if row else "",
                 "interval": interval,
                 "measured": f"{last.nats_per_byte:.3f} on {last.examples:,}" if last else "",

@@ -44,6 +44,27 @@ class Entrant:
 
 
 @dataclass(frozen=True)
+class AskedScores:
+    """The scores that a selection measures.
+
+    Attributes:
+        objectives: of the scores, in the order asked for, each as its `to_dict` gives it.
+        examples: test examples that are scored.
+        kept_name: of the second task; empty if there is none.
+        keep_drop: what may be lost there.
+        rank_by: what the ranking goes by: "loss", or the name of a score.
+        decided_by: what decides which runs are made; empty where nothing does.
+    """
+
+    objectives: tuple[dict[str, Any], ...]
+    examples: int
+    kept_name: str
+    keep_drop: float
+    rank_by: str
+    decided_by: str
+
+
+@dataclass(frozen=True)
 class Beginning:
     """What was known when a selection began.
 
@@ -58,6 +79,7 @@ class Beginning:
         price_per_hour: of the machine; None where none was given.
         started: seconds since 1970.
         token: of the lock that the selection holds as long as it lives.
+        scores: that are measured; None where there are none.
     """
 
     task: str
@@ -70,6 +92,7 @@ class Beginning:
     price_per_hour: float | None = None
     started: float = 0.0
     token: str = ""
+    scores: AskedScores | None = None
 
 
 class Journal(Callback):
