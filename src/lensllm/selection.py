@@ -150,7 +150,7 @@ class Selection:
         return self.scored.forecast(self.rank_by) if self.scored and self.rank_by != "loss" else None
 
     def p_best(self, row: Ranked) -> float:
-        """Probability that a row is the best by what the ranking goes by; 0 for one that this score is not forecast of."""
+        """Probability that a row is the best by what the ranking goes by; 0 where that score has no forecast of it."""
         if self.ranked_score is None:
             return row.p_best
         found = self.ranked_score.row(row.candidate)

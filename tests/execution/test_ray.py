@@ -229,6 +229,8 @@ def test_the_same_command_goes_on_after_its_death(model_folders, sums_file, tmp_
     command = [sys.executable, "-m", "lensllm", "select", sums_file, *few, "--executor", "ray", "--json"]
     command += ["--ray-address", os.environ[HERE], "--output-dir", folder]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not ((folder / "runs.sqlite").is_file() and Store(folder, readonly=True).records(Run)):
+        time.sleep(0.1)  # a worker of an earlier test may still bear the name
     worker = busy("gpt on 50 examples")
     killed.kill()
     killed.wait()

@@ -9,8 +9,8 @@ from page_cases import HOSTILE, SCRIPT, beginning, running
 
 import lensllm
 from lensllm.errors import InputError
-from lensllm.page.reasons import FIRST, START, Reasons
 from lensllm.objectives import ScoreObjective
+from lensllm.page.reasons import FIRST, START, Reasons
 from lensllm.page.so_far import SoFar, read_so_far, selection_so_far
 from lensllm.page.state import state
 from lensllm.scores import ScoreValue, score_named
@@ -119,7 +119,8 @@ def scored_run(name, examples):
 
 def scored_beginning(rank_by):
     scores = AskedScores((SCORE.to_dict(),), 600, "", 0.05, rank_by, rank_by)
-    return replace(beginning(), entrants=tuple(Entrant(n, n, "gpt2", "full") for n in ("gains", "right")), scores=scores)
+    entrants = tuple(Entrant(name, name, "gpt2", "full") for name in ("gains", "right"))
+    return replace(beginning(), entrants=entrants, scores=scores)
 
 
 def so_far_by(rank_by, sizes):

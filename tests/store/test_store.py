@@ -70,6 +70,42 @@ def test_a_store_of_version_1_opens(name, tmp_path):
     assert all(probe.zero_shot_probe_loss > 1 for _, probe in Store(tmp_path).records(Probe))
 
 
+DIES_WRITING = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=1")
+connection.execute("BEGIN IMMEDIATE")
+for _ in range(200):
+    connection.execute("UPDATE records SET record = record || ?", ("x" * 5000,))
+    connection.execute("UPDATE records SET record = substr(record, 2)")
+os._exit(1)
+"""
+
+
+def test_a_reader_sees_nothing_of_what_a_writer_died_over(tmp_path):
+    """The file holds half of a transaction then, and beside it what undoes it."""
+    store = Store(tmp_path)
+    for number in range(300):
+        store.put(str(number), "sums", DONE)
+    store.close()
+    subprocess.run([sys.executable, "-c", DIES_WRITING, tmp_path / "runs.sqlite"], check=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "runs.sqlite-journal" in before
+    assert Store(tmp_path, readonly=True).records(Run) == [("sums", DONE)] * 300
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert Store(tmp_path).records(Run) == [("sums", DONE)] * 300
+
+
+def test_what_another_has_made_meanwhile_cannot_be_claimed(tmp_path):
+    store, other = Store(tmp_path), Store(tmp_path)
+    assert store.find("key", Run) is None
+    assert other.claim("key", "sums", "gpt", 50)
+    other.put("key", "sums", DONE)
+    assert not store.claim("key", "sums", "gpt", 50)
+    other.put("failed", "sums", Run("a", 1, "failed", error="killed"))
+    assert store.claim("failed", "sums", "a", 1)
+
+
 def test_a_disk_that_cannot_be_written_can_be_read(tmp_path):
     store = Store(tmp_path)
     store.put("key", "sums", DONE)

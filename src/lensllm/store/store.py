@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from lensllm.errors import DamagedRecord, StoreError
-from lensllm.records import Record
+from lensllm.records import FINAL, Record
 from lensllm.store.locks import Locks, network_file_system
 from lensllm.store.schema import VERSION, checksum, create, insert
 
@@ -93,8 +95,11 @@ class Store:
             self._connection.execute("DELETE FROM claims WHERE key = ?", (key,))
 
     def claim(self, key: str, task: str, candidate: str, examples: int) -> bool:
-        """Whether this process may make what the key stands for: nobody else who lives is making it."""
+        """Whether this process may make what the key stands for: nobody else who lives is making it, or has made it."""
         with self._sentence("cannot be written", "free some space or give another output folder"), self._writing():
+            made = self._connection.execute("SELECT status FROM records WHERE key = ?", (key,)).fetchone()
+            if made and made[0] in FINAL:
+                return False
             row = self._connection.execute("SELECT token FROM claims WHERE key = ?", (key,)).fetchone()
             token = self._locks.hold()
             if row and row[0] != token and self._locks.alive(row[0]):
@@ -126,12 +131,19 @@ class Store:
 
     def _read_only(self) -> sqlite3.Connection:
         """A copy in memory, so that neither the file nor its folder is touched."""
-        log = Path(f"{self.path}-wal").exists()
-        address = f"{self.path.resolve().as_uri()}?mode=ro{'' if log else '&immutable=1'}"
-        with sqlite3.connect(address, uri=True, timeout=PATIENCE) as source:
-            copy = sqlite3.connect(":memory:", isolation_level=None)
-            source.backup(copy)
-        return copy
+        with self.path.open("rb") as file:
+            keeps_log = file.read(19)[18:] == b"\x02"  # version 1's; a log that is not there was closed well
+        closed = keeps_log and not Path(f"{self.path}-wal").exists()
+        try:
+            return _in_memory(f"{self.path.resolve().as_uri()}?mode=ro{'&immutable=1' if closed else ''}")
+        except sqlite3.OperationalError:
+            journal = Path(f"{self.path}-journal")
+            if not journal.exists():
+                raise
+            with TemporaryDirectory() as folder:  # somebody died while writing; what was begun is undone in a copy
+                for one in (self.path, journal):
+                    shutil.copy(one, folder)
+                return _in_memory((Path(folder) / FILE_NAME).as_uri())
 
     def _check_whole(self) -> None:
         """Find rows that damage has taken away: every key stands in the table and in its index."""
@@ -195,3 +207,11 @@ class Store:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+
+def _in_memory(address: str) -> sqlite3.Connection:
+    """A copy of a database."""
+    with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as source:
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        source.backup(copy)
+    return copy
