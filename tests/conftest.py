@@ -25,6 +25,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from lensllm.cli import progress
+
 torch.set_num_threads(1)
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -38,6 +40,12 @@ def garbage_of_its_own() -> None:
     """Every training looks for garbage, which takes 0.4 s as long as the libraries' own objects are looked through."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of progress come by the clock; what is printed must not."""
+    monkeypatch.setattr(progress, "FIRST", float("inf"))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from lensllm.candidates import Full, Lora, Method, Qlora
@@ -20,6 +20,20 @@ SCORE_EXAMPLES = 271
 """1.645 sqrt(0.25 / n) <= 0.05: the 90 % interval of a share of one half reaches 0.05 to either side."""
 
 
+def _part(value: Any) -> Any:
+    """The number that a share in per cent is; anything else as it is."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            return value
+    return value
+
+
+Part = Annotated[float, BeforeValidator(_part)]
+"""A share, which may be written in per cent."""
+
+
 def takes_several(field: FieldInfo) -> bool:
     """Whether a field is a list of values."""
     return get_origin(field.annotation) is list
@@ -28,7 +42,7 @@ def takes_several(field: FieldInfo) -> bool:
 class TaskConfig(BaseModel):
     """How a task is read, whatever is then measured on it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", title="Data")
 
     task: str = Field(
         "", description="A shipped task's name, a file of examples (docs/data.md), a folder of them, or a hub id."
@@ -160,6 +174,8 @@ class CandidateConfig(BaseModel):
 class LoraConfig(TaskConfig):
     """A task, and LoRA's settings."""
 
+    model_config = ConfigDict(title="LoRA")
+
     lora_r: Rank = Field(Lora.lora_r, description="LoRA: rank.")
     lora_alpha: Alpha = Field(Lora.lora_alpha, description="LoRA: scale, over the rank.")
     lora_dropout: Dropout = Field(Lora.lora_dropout, description="LoRA: share of its inputs dropped.")
@@ -178,6 +194,8 @@ class LoraConfig(TaskConfig):
 class MethodConfig(LoraConfig):
     """A task, and how one model is tuned on it."""
 
+    model_config = ConfigDict(title="Method")
+
     method: MethodName = Field("full", description="How the model is tuned: full, lora, qlora.")
     seed: int = Field(TrainingConfig.seed, ge=0, lt=1 << 32, description="Seed of adapters and training order.")
 
@@ -191,27 +209,16 @@ def methods_of(lora: Lora) -> dict[str, Method]:
     return {"full": Full(), "lora": lora, "qlora": Qlora(**asdict(lora))}
 
 
-class SelectConfig(LoraConfig):
-    """Everything `select` can be told: the keys of its YAML file and its flags."""
+class SearchConfig(BaseModel):
+    """How much is measured, and when that is enough."""
 
-    models: list[str] = Field(
-        [],
-        description="Candidates: local folders, zoo names, hub ids (org/name@revision), or @file, one name a line.",
-    )
-    candidates: list[CandidateConfig] = Field(
-        [], description="Candidates beside these, with settings of their own: a list in YAML (docs/methods.md)."
-    )
-    methods: list[MethodName] = Field(
-        [],
-        description="Ways to tune each of them: full, lora, qlora; by default lora from 100 M parameters on, or else "
-        "full.",
-    )
-    output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
-    budget: float | None = Field(
+    model_config = ConfigDict(title="Search")
+
+    budget: Part | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Compute to spend, as a part of fine-tuning every candidate fully; by default 0.1.",
+        description="Compute to spend, as a part of fine-tuning every candidate fully: 0.2 or 20%; by default 0.1.",
     )
     budget_flops: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="The same in floating-point operations."
@@ -226,6 +233,16 @@ class SelectConfig(LoraConfig):
         description="Stop once the choice is expected behind the best by this part of the loss, or of a score's range.",
     )
     sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a search within a budget.")
+    kernel: bool = Field(
+        False, description="Probe every model's kernel first, paid from the budget, and forecast with it."
+    )
+
+
+class ScoreConfig(BaseModel):
+    """What is measured beside the loss."""
+
+    model_config = ConfigDict(title="Scores")
+
     score: list[str] = Field(
         [],
         description="Scores of the answers to measure beside the loss (docs/scores.md), or path/to/score.py:function.",
@@ -246,18 +263,14 @@ class SelectConfig(LoraConfig):
     keep_drop: float = Field(
         0.05, gt=0, lt=1, description="Mark candidates that lose more there: part of the loss, or of a score's range."
     )
-    kernel: bool = Field(
-        False, description="Probe every model's kernel first, paid from the budget, and forecast with it."
-    )
-    price_per_hour: float | None = Field(
-        None, ge=0, le=1e9, description="What an hour of this machine costs, to tell what comes next in money, too."
-    )
-    value_per_percent: float | None = Field(
-        None, ge=0, le=1e15, description="What one percent less loss is worth, in the same money."
-    )
-    report_to: list[Tracker] = Field(
-        [], description="Trackers that hear of every run: trackio, wandb, mlflow, tensorboard (docs/trackers.md)."
-    )
+
+
+class MachineConfig(BaseModel):
+    """Where runs go, and what that costs."""
+
+    model_config = ConfigDict(title="Machine and results")
+
+    output_dir: str = Field("out/select", description="Where runs, tables and the report go; run again to resume.")
     workers: int = Field(
         0,
         ge=0,
@@ -272,6 +285,22 @@ class SelectConfig(LoraConfig):
         "auto",
         description="The cluster: host:port; auto: what this machine is a part of, or else one of its own; local.",
     )
+    report_to: list[Tracker] = Field(
+        [], description="Trackers that hear of every run: trackio, wandb, mlflow, tensorboard (docs/trackers.md)."
+    )
+    price_per_hour: float | None = Field(
+        None, ge=0, le=1e9, description="What an hour of this machine costs, to tell what comes next in money, too."
+    )
+    value_per_percent: float | None = Field(
+        None, ge=0, le=1e15, description="What one percent less loss is worth, in the same money."
+    )
+
+
+class TrainConfig(BaseModel):
+    """How every candidate is trained; the names are those of transformers' TrainingArguments."""
+
+    model_config = ConfigDict(title="Training")
+
     num_train_epochs: int = Field(
         TrainingConfig.num_train_epochs, ge=1, le=1000, description="Passes over each subset."
     )
@@ -310,6 +339,25 @@ class SelectConfig(LoraConfig):
         TrainingConfig.max_test_examples, ge=10, le=1_000_000, description="Test examples measured a run."
     )
     seed: int = Field(TrainingConfig.seed, ge=0, lt=1 << 32, description="Seed of the training order.")
+
+
+class SelectConfig(SearchConfig, ScoreConfig, TrainConfig, MachineConfig, LoraConfig):
+    """Everything `select` can be told: the keys of its YAML file and its flags."""
+
+    model_config = ConfigDict(title="Candidates")
+
+    models: list[str] = Field(
+        [],
+        description="Candidates: local folders, zoo names, hub ids (org/name@revision), or @file, one name a line.",
+    )
+    candidates: list[CandidateConfig] = Field(
+        [], description="Candidates beside these, with settings of their own: a list in YAML (docs/methods.md)."
+    )
+    methods: list[MethodName] = Field(
+        [],
+        description="Ways to tune each of them: full, lora, qlora; by default lora from 100 M parameters on, or else "
+        "full.",
+    )
 
     @field_validator("models")
     @classmethod

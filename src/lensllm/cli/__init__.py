@@ -37,16 +37,22 @@ from lensllm.cli import (
     zoo,
 )
 from lensllm.cli.common import say
+from lensllm.cli.options import ALSO
 from lensllm.config import SelectConfig, takes_several
 from lensllm.errors import InputError
 from lensllm.shortlist.config import FindConfig
 
+EXAMPLES = """Three ways to begin:
+
+    lensllm demo                                                           # offline, some minutes
+    lensllm check chats.jsonl --models Qwen/Qwen3-0.6B --methods lora      # what fits, and what it costs
+    lensllm select chats.jsonl --models Qwen/Qwen3-0.6B HuggingFaceTB/SmolLM2-360M --methods lora full --page
+"""
+
 app = typer.Typer(
     help="Which pre-trained model should I fine-tune, how sure are we, how much data, and what will it cost?",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    add_completion=False,
+    rich_markup_mode="rich",
 )
 
 
@@ -56,13 +62,17 @@ def _say_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     asked: Annotated[
         bool, typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True)
     ] = False,
 ) -> None:
-    """What stands before a command."""
+    """What stands before a command; without one, how to begin."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        typer.echo(EXAMPLES)
 
 
 zoo_app = typer.Typer(help="The models and tasks that ship with lensllm.", no_args_is_help=True)
@@ -93,10 +103,11 @@ zoo_app.command("list")(zoo.zoo_list)
 zoo_app.command("fetch")(zoo.zoo_fetch)
 
 LISTS = tuple(
-    "--" + name.replace("_", "-")
+    flag
     for config in (SelectConfig, FindConfig)
     for name, field in config.model_fields.items()
     if takes_several(field)
+    for flag in ("--" + name.replace("_", "-"), *ALSO.get(name, ()))
 )
 """Options that take several values, as `--models A B C`."""
 SENT_AGAIN = 0.01

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table, progress_bar, say, say_notes, to_write
+from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
 from lensllm.cli.options import given_of, options_of
+from lensllm.cli.progress import progress
 from lensllm.config import TaskConfig
 from lensllm.files import write_whole
 
@@ -51,7 +52,7 @@ def bound(
     from lensllm.bound_pipeline import bound as compute
 
     to_write(html)
-    with progress_bar() as callbacks:
+    with progress() as callbacks:
         report = compute(
             model, task, sizes=sizes or (), tuned=tuned, clip=clip, per="matrix" if per_matrix else "block",
             output_dir=output_dir, callbacks=callbacks, **given_of(options),

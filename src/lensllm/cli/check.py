@@ -30,9 +30,17 @@ def check(
     **options: Any,
 ) -> None:
     """Say what fits this machine and what it costs, before a weight is downloaded or read; 2 if nothing fits."""
+    say_check(config_of(SelectConfig, {**options, "task": task}), as_json)
+
+
+def say_check(config: SelectConfig, as_json: bool) -> None:
+    """Print what fits this machine and what it costs.
+
+    Raises:
+        InputError: if nothing fits.
+    """
     from lensllm.check_pipeline import run_check
 
-    config = config_of(SelectConfig, {**options, "task": task})
     plan = run_check(config, config.price_per_hour)
     if as_json:
         print(json.dumps(finite(plan.to_dict()), indent=2))

@@ -1,34 +1,19 @@
-"""What the commands share: tables and text that are printed as they are, JSON, progress, files to write."""
+"""What the commands share: tables and text that are printed as they are, JSON, files to write."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from lensllm.errors import InputError
-from lensllm.jobs import Job
-from lensllm.objectives import OBJECTIVES
-from lensllm.records import Record
-from lensllm.search.callbacks import Callback
-from lensllm.search.callbacks import Progress as Jobs
 from lensllm.text import visible
-from lensllm.tuning.run import Run
 
 LARGEST = 1e15
 
@@ -77,44 +62,6 @@ def to_be_finite(name: str, value: float | None) -> None:
     """
     if value is not None and not abs(value) <= LARGEST:
         raise InputError(f"{name} is {value:g}: expected a number, {LARGEST:g} at the most")
-
-
-class ProgressBar(Callback):
-    """A bar of jobs with what ended last, and the time that is left at the pace so far."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._shown = bar.add_task("starting", total=None)
-
-    def step(self, what: str, done: int, of: int) -> None:
-        """Say what is done beside jobs, and how much of it; the pace begins anew with the first. Of 0: what alone."""
-        if of and not done:
-            self._bar.reset(self._shown, total=of)
-        progress = {"completed": done, "total": of} if of else {}
-        self._bar.update(self._shown, description=visible(what), **progress)  # type: ignore[arg-type]
-
-    def on_run_begin(self, job: Job, progress: Jobs) -> None:
-        """Say what runs."""
-        self._bar.update(self._shown, total=progress.expected, description=visible(job.label))
-
-    def on_run_end(self, job: Job, record: Record, progress: Jobs) -> None:
-        """Say what came of it."""
-        loss = OBJECTIVES[0].read(record)[0] if isinstance(record, Run) else float("nan")
-        came = record.status if loss != loss else OBJECTIVES[0].format(loss)
-        described = visible(f"{job.label}: {came}")
-        self._bar.update(self._shown, completed=progress.done, total=progress.expected, description=described)
-
-
-@contextmanager
-def progress_bar() -> Iterator[list[ProgressBar]]:
-    """Callbacks that show a bar on stderr where that is a terminal; none elsewhere."""
-    errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    if not errors.is_terminal:
-        yield []
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bar:
-        yield [ProgressBar(bar)]
 
 
 def empty_table(*columns: str, names: int = 1) -> Table:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensllm.cli.common import Json, empty_table, finite, print_table, progress_bar, say, say_notes
+from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes
 from lensllm.cli.options import config_of, options_of
+from lensllm.cli.progress import progress
 from lensllm.shortlist.config import FindConfig
 from lensllm.shortlist.shortlist import FILE
 from lensllm.text import gibibytes
@@ -33,9 +34,8 @@ def find(
     config = config_of(FindConfig, {**options, "task": task, "pipeline_tag": pipeline_tag})
     from lensllm.find_pipeline import run_find
 
-    with progress_bar() as callbacks:
-        watch = callbacks[0].step if callbacks else lambda what, done, of: None
-        found = run_find(config, callbacks, watch)
+    with progress() as callbacks:
+        found = run_find(config, callbacks, callbacks[0].step)
     if as_json:
         print(json.dumps(finite(found.to_dict()), indent=2))
     else:

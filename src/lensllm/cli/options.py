@@ -11,33 +11,41 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from rich.markup import escape
 
 from lensllm.cli.settings import read_settings
-from lensllm.config import TaskConfig, takes_several
+from lensllm.config import Part, TaskConfig, takes_several
 from lensllm.errors import InputError
+
+ALSO = {"models": ("--model",)}
+"""Other spellings of a flag."""
 
 Config = TypeVar("Config", bound=TaskConfig)
 
 
 def options_of(config: type[BaseModel], positional: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one flag for every field of its configuration but the positional one and those that it declares
-    itself, inherited ones last."""
+    itself, in groups: one for every class that the configuration is made of, inherited ones last."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind != p.VAR_KEYWORD]
-        ancestors = [one for one in config.__mro__ if issubclass(one, TaskConfig)]
         given = {positional, *(parameter.name for parameter in own)}
-        for name in sorted(config.model_fields, key=lambda name: sum(name in one.model_fields for one in ancestors)):
-            field = config.model_fields[name]
-            if name in given or _is_written(field):
+        owners = [one for one in config.__mro__ if issubclass(one, BaseModel) and one is not BaseModel]
+        for owner, name in ((one, name) for one in owners for name in one.__annotations__):
+            field = config.model_fields.get(name)
+            if field is None or name in given or _is_written(field):
                 continue
+            given.add(name)
             shown = None if field.default in (PydanticUndefined, "", []) else field.default
             shown = " ".join(shown) if isinstance(shown, list) else shown
             help_text = f"{field.description}" + (f" [default: {shown}]" if shown is not None else "")
             kind: Any = list[str] if takes_several(field) and _given_names(field) else field.annotation
+            kind = str if kind == Part | None else kind
             spelled = name.replace("_", "-")
-            flags = f"--{spelled}/--no-{spelled}" if kind is bool else f"--{spelled}"
-            flag = typer.Option(flags, help=help_text, show_default=False)
+            flags = [f"--{spelled}/--no-{spelled}" if kind is bool else f"--{spelled}", *ALSO.get(name, ())]
+            flag = typer.Option(
+                *flags, help=escape(help_text), show_default=False, rich_help_panel=owner.model_config["title"]
+            )
             own.append(
                 inspect.Parameter(
                     name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, flag]

@@ -12,9 +12,11 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from lensllm.cli.common import Json, console, empty_table, print_table, progress_bar, say, say_notes
+from lensllm.cli.check import say_check
+from lensllm.cli.common import Json, console, empty_table, print_table, say, say_notes
 from lensllm.cli.costs import MEMORY, memory_table
 from lensllm.cli.options import config_of, options_of
+from lensllm.cli.progress import progress
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError
 
@@ -31,6 +33,9 @@ def select(
     page: Annotated[
         bool, typer.Option("--page", help="Show it as a page in the browser of this machine while it runs.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what fits and what it costs, as lensllm check does, and run nothing.")
+    ] = False,
     **options: Any,
 ) -> None:
     """Find the model to fine-tune on a task: fine-tune all on little data, forecast the rest, rank."""
@@ -41,10 +46,13 @@ def select(
     config = config_of(SelectConfig, {**options, "task": tasks[0] if tasks else None}, files[0] if files else None)
     if not config.task:
         raise InputError("no task: name a shipped task or a file of examples")
+    if dry_run:
+        say_check(config, as_json)
+        return
     with shown_page(Path(config.output_dir)) if page else nullcontext():
         from lensllm.pipeline import run_selection
 
-        with progress_bar() as callbacks:
+        with progress() as callbacks:
             selection = run_selection(config, callbacks, command=context.find_root().obj)
     show(selection, as_json, Path(config.output_dir))
 
@@ -70,7 +78,7 @@ def demo(
     """Pick a model for a shipped task at a tenth of the compute, then compare the choice with the truth."""
     from lensllm.demo import run_demo
 
-    with progress_bar() as callbacks:
+    with progress() as callbacks:
         selection = run_demo(output_dir, real, callbacks, context.find_root().obj)
     show(selection, as_json, output_dir)
 

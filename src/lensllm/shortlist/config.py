@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from lensllm.config import MethodName, SelectConfig, TaskConfig
 from lensllm.errors import InputError
@@ -53,6 +53,8 @@ def _count(text: str, name: str, units: Mapping[str, float], such: str) -> float
 
 class FindConfig(TaskConfig):
     """A task, and which models of the hub are looked for."""
+
+    model_config = ConfigDict(title="Models")
 
     max_parameters: str = Field("", description="The largest model: 3B, 500M, 1e9; by default what fits this machine.")
     license: list[str] = Field([], description="Licences that will do, as on model pages: apache-2.0, mit.")

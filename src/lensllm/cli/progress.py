@@ -1,0 +1,145 @@
+"""How far a command is, on stderr: a bar in a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from lensllm.jobs import Job
+from lensllm.objectives import OBJECTIVES
+from lensllm.records import Record
+from lensllm.search.callbacks import Callback
+from lensllm.search.callbacks import Progress as Jobs
+from lensllm.text import duration, visible
+from lensllm.tuning.run import Run
+
+FIRST = 8.0
+"""Seconds until the first line, so that nobody wonders whether anything runs."""
+OFTEN = 10.0
+"""Seconds between two lines at the least, however fast jobs end."""
+SELDOM = 50.0
+"""Seconds between two lines at the most."""
+
+
+class Told(Callback):
+    """Hears of jobs, and of steps beside them."""
+
+    def step(self, what: str, done: int, of: int) -> None:
+        """Say what is done beside jobs, and how much of it. Of 0: what alone."""
+
+
+class ProgressBar(Told):
+    """A bar of jobs with what ended last, and the time that is left at the pace so far."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._shown = bar.add_task("starting", total=None)
+
+    def step(self, what: str, done: int, of: int) -> None:
+        """The pace begins anew with the first."""
+        if of and not done:
+            self._bar.reset(self._shown, total=of)
+        progress = {"completed": done, "total": of} if of else {}
+        self._bar.update(self._shown, description=visible(what), **progress)  # type: ignore[arg-type]
+
+    def on_run_begin(self, job: Job, progress: Jobs) -> None:
+        """Say what runs."""
+        self._bar.update(self._shown, total=progress.expected, description=visible(job.label))
+
+    def on_run_end(self, job: Job, record: Record, progress: Jobs) -> None:
+        """Say what came of it."""
+        described = visible(f"{job.label}: {_came_of(record)}")
+        self._bar.update(self._shown, completed=progress.done, total=progress.expected, description=described)
+
+
+class ProgressLines(Told):
+    """A line within `FIRST` seconds, then where something ended, and every `SELDOM` seconds whatever happens."""
+
+    def __init__(self) -> None:
+        self._began = self._pace_from = time.monotonic()
+        self._said: float | None = None
+        self._doing, self._since = "reading models and data", self._began
+        self._done = self._of = self._before = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def step(self, what: str, done: int, of: int) -> None:
+        """The pace begins anew with the first."""
+        with self._lock:
+            if of and not done:
+                self._pace_from, self._before = time.monotonic(), 0
+            self._doing, self._since, self._done, self._of = what, time.monotonic(), done, of
+            self._say_if_due(OFTEN, what)
+
+    def on_run_begin(self, job: Job, progress: Jobs) -> None:
+        """Remember what runs."""
+        with self._lock:
+            if not self._of:
+                self._pace_from, self._before = time.monotonic(), progress.done
+            self._doing, self._since = job.label, time.monotonic()
+            self._done, self._of = progress.done, progress.expected
+
+    def on_run_end(self, job: Job, record: Record, progress: Jobs) -> None:
+        """Say what came of it."""
+        with self._lock:
+            self._done, self._of = progress.done, progress.expected
+            self._say_if_due(OFTEN, f"{job.label}: {_came_of(record)}")
+
+    def close(self) -> None:
+        """Say nothing more."""
+        self._over.set()
+
+    def _beat(self) -> None:
+        while not self._over.wait(min(1.0, FIRST)):
+            with self._lock:
+                silent = f", for {duration(time.monotonic() - self._since)} so far" if self._said else ""
+                self._say_if_due(SELDOM, self._doing + silent)
+
+    def _say_if_due(self, pause: float, what: str) -> None:
+        now = time.monotonic()
+        if now - (self._began if self._said is None else self._said) < (FIRST if self._said is None else pause):
+            return
+        self._said = now
+        far = f"{self._done} of {self._of}, " if self._of else ""
+        print(f"{duration(now - self._began)}: {far}{visible(what)}{self._left(now)}", file=sys.stderr, flush=True)
+
+    def _left(self, now: float) -> str:
+        made = self._done - self._before
+        if made < 1 or self._done >= self._of:
+            return ""
+        return f"; about {duration((now - self._pace_from) / made * (self._of - self._done))} left for what is known of"
+
+
+def _came_of(record: Record) -> str:
+    loss = OBJECTIVES[0].read(record)[0] if isinstance(record, Run) else float("nan")
+    return record.status if loss != loss else OBJECTIVES[0].format(loss)
+
+
+@contextmanager
+def progress() -> Iterator[list[Told]]:
+    """Callbacks that say on stderr how far a command is."""
+    errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    if not errors.is_terminal:
+        lines = ProgressLines()
+        try:
+            yield [lines]
+        finally:
+            lines.close()
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bar:
+        yield [ProgressBar(bar)]
