@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import typer
 from docutils import nodes
+from rich.text import Text
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -38,7 +40,9 @@ def described(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     words = [p.metavar or p.name.upper() for p in arguments]
     parts = [f"```text\n{' '.join([name, *words, '[OPTIONS]'])}\n```", plain(command.help)]
-    parts += ["\n".join(line(p) for p in command.params if not getattr(p, "hidden", False))]
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    for group, parameters in groupby(shown, key=lambda p: getattr(p, "rich_help_panel", None)):
+        parts += [f"**{group}**"] * (group is not None) + ["\n".join(map(line, parameters))]
     return "\n\n".join(parts)
 
 
@@ -53,8 +57,8 @@ def line(parameter: Any) -> str:
 
 
 def plain(text: str) -> str:
-    """Text in which Markdown sees no markup."""
-    return "".join(f"\\{c}" if c in "*_<>[]|`" else c for c in text)
+    """Text of a help, which has the markup of rich, as text in which Markdown sees none."""
+    return "".join(f"\\{c}" if c in "*_<>[]|`" else c for c in Text.from_markup(text).plain)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -23,6 +23,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from evidence.results import write_numbers
 from lensllm import check
+from lensllm.config import MethodName
 from lensllm.zoo import model_path
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -41,7 +42,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         **QWEN3, "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16
     },
 }  # fmt: skip
-METHODS = ("lora", "full")
+METHODS: tuple[MethodName, ...] = ("lora", "full")
 TOKENS = 512
 TOKENIZER = "gpt2-0.2m-mix-5m"
 BATCH: dict[str, Any] = {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError
@@ -14,9 +13,11 @@ from lensllm.inputs import check_rank_by, read_candidates, read_scoring, setting
 from lensllm.planning.check import Check
 from lensllm.planning.selection_plan import plan_selection
 from lensllm.search.cost import Budget
+from lensllm.select_options import SelectOptions, with_options
 
 
-def check(task: Any, models: Sequence[str], *, price_per_hour: float | None = None, **options: object) -> Check:
+@with_options
+def check(task: Any, models: Sequence[str], **options: Unpack[SelectOptions]) -> Check:
     """What `select` with the same arguments needs: memory, which batch fits, disk, hours, money.
 
     No weight is read. A hub model is not downloaded: its configuration and tokenizer are, and the headers of its
@@ -27,7 +28,6 @@ def check(task: Any, models: Sequence[str], *, price_per_hour: float | None = No
     Args:
         task: as for `select`.
         models: local folders, zoo names or hub ids.
-        price_per_hour: of the machine, in any currency.
         options: the other fields of `SelectConfig`.
 
     Raises:
@@ -39,13 +39,11 @@ def check(task: Any, models: Sequence[str], *, price_per_hour: float | None = No
     (True, 8, False)
     """
     config, data = settings_of(SelectConfig, task, {"models": list(models), **options})
-    return run_check(config, price_per_hour, data)
+    return run_check(config, data)
 
 
-def run_check(config: SelectConfig, price_per_hour: float | None = None, data: Any = None) -> Check:
+def run_check(config: SelectConfig, data: Any = None) -> Check:
     """`check` with all its settings in one object; `data` are examples in place of `config.task`."""
-    if price_per_hour is not None and not 0 <= price_per_hour < math.inf:
-        raise InputError(f"price_per_hour is {price_per_hour:g}: expected 0 or more")
     if config.executor != "processes":
         raise InputError(
             "check plans for the machine that it runs on: run it on a node without --executor; select plans for the "
@@ -64,4 +62,4 @@ def run_check(config: SelectConfig, price_per_hour: float | None = None, data: A
     if not plan.candidates:
         raise InputError("; ".join(reason for _, reason in refused))
     notes = (*task.notes, *chosen, *said, *plan.notes)
-    return replace(plan, price_per_hour=price_per_hour, refused=refused, notes=notes)
+    return replace(plan, price_per_hour=config.price_per_hour, refused=refused, notes=notes)

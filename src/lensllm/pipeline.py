@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from lensllm.candidates import Candidate, Full, Refused
 from lensllm.config import SelectConfig
@@ -34,6 +34,7 @@ from lensllm.search.driver import drive
 from lensllm.search.journal import AskedScores, Beginning, Entrant, Journal
 from lensllm.search.ladder import Ladder, doublings
 from lensllm.search.ladder_plan import plan_ladder
+from lensllm.select_options import SelectOptions, with_options
 from lensllm.selection import Ranked, Selection, doubts
 from lensllm.store import Store
 from lensllm.tasks import Task
@@ -53,8 +54,9 @@ logger = logging.getLogger(__name__)
 SPREAD = "each model is spread over {} GPUs, which compute one after the other: for room, not for speed"
 
 
+@with_options
 def select(
-    task: Any, models: Sequence[str] = (), *, callbacks: Sequence[Callback] = (), **options: object
+    task: Any, models: Sequence[str] = (), *, callbacks: Sequence[Callback] = (), **options: Unpack[SelectOptions]
 ) -> Selection:
     """Find the model to fine-tune.
 

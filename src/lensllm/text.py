@@ -57,6 +57,18 @@ def gibibytes(count: float) -> str:
     return f"{mebibytes:,.0f} MiB" if mebibytes >= 1 or not count else f"{mebibytes:.1f} MiB"
 
 
+def short(count: int) -> str:
+    """A number of parameters as people say it.
+
+    >>> short(134_515_008), short(1_540_000_000), short(6_400), short(10)
+    ('135 M', '1.5 B', '6.4 K', '10')
+    """
+    for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}" if count >= 10 * size else f"{count / size:.1f} {unit}"
+    return str(count)
+
+
 def memory(size: float | None) -> str:
     """The same, `none` for 0; nothing where it is not known.
 

@@ -11,7 +11,6 @@ from lensllm.search.replay import replay_folder
 from lensllm.selection import Selection
 from lensllm.zoo import model_path
 
-sync_api = pytest.importorskip("playwright.sync_api")
 WIDER = """[...document.querySelectorAll('main *, header *')]
     .filter((one) => !one.closest('.skip, .unseen, svg, thead') && one.getBoundingClientRect().right > WIDTH)
     .map((one) => one.outerHTML.slice(0, 90))"""
@@ -19,17 +18,6 @@ UNNAMED = """[...document.querySelectorAll('button, input')]
     .filter((one) => !(one.textContent || one.ariaLabel || one.labels?.length)).map((one) => one.id)"""
 PATIENCE = 180_000
 """Milliseconds that a slow machine is waited for."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

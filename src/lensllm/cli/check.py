@@ -41,7 +41,7 @@ def say_check(config: SelectConfig, as_json: bool) -> None:
     """
     from lensllm.check_pipeline import run_check
 
-    plan = run_check(config, config.price_per_hour)
+    plan = run_check(config)
     if as_json:
         print(json.dumps(finite(plan.to_dict()), indent=2))
     else:

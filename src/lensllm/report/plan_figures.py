@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from lensllm.planning import Offer, Plan
 from lensllm.planning.pareto import known_costs
 from lensllm.planning.plan import LEVEL
-from lensllm.report.figures import BANDS, COLOURS, QUIET, add_band, dressed, escaped, log_axis
+from lensllm.report.figures import BANDS, COLOURS, QUIET, add_band, colours_of, dressed, escaped, log_axis
 
 TITLES = {
     "training_flops": "training, FLOPs",
@@ -67,12 +67,14 @@ def need_figure(plan: Plan, unit: str) -> go.Figure:
     return dressed(figure, 440)
 
 
-def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
+def pareto_figure(offers: Sequence[Offer], unit: str, order: Sequence[str] = (), *, legend: bool = True) -> go.Figure:
     """Forecast loss against what training and serving cost, as far as it is known, with each Pareto front.
 
     Args:
         offers: from the lowest loss to the highest.
         unit: of the losses, for the axis.
+        order: the candidates as their colours go; that of the offers if empty.
+        legend: whether the picture says itself which colour is whose.
     """
     kinds = known_costs([offer.cost for offer in offers])
     rows = -(-len(kinds) // COLUMNS)
@@ -81,6 +83,7 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
     ]
     figure = make_subplots(rows, COLUMNS, specs=specs, shared_yaxes="all", horizontal_spacing=0.03)
     tuned = [offer for offer in offers if offer.method != "none"]
+    colours = colours_of([*order] or [offer.candidate for offer in tuned])
     for place, kind in enumerate(kinds):
         at = {"row": 1 + place // COLUMNS, "col": 1 + place % COLUMNS}
         front = sorted((offer for offer in tuned if kind in offer.front), key=lambda o: getattr(o.cost, kind))
@@ -93,8 +96,8 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
             showlegend=False,
             **at,
         )
-        for number, offer in enumerate(tuned):
-            _add_offer(figure, offer, kind, number, at)
+        for offer in reversed(tuned):
+            _add_offer(figure, offer, kind, colours[offer.candidate], at)
         figure.update_xaxes(type="log", title=TITLES[kind], tickformat="~s", dtick="D2", tickangle=0, **at)
     for offer in offers:
         if offer.method == "none":
@@ -106,10 +109,11 @@ def pareto_figure(offers: Sequence[Offer], unit: str) -> go.Figure:
     losses = [offer.loss for offer in offers]
     figure.update_yaxes(**log_axis(min(losses) * 0.97, max(losses) * 1.03))
     figure.update_yaxes(title=f"forecast loss, {unit}", col=1)
-    return dressed(figure, 60 + 400 * rows)
+    figure.update_layout(showlegend=legend)
+    return dressed(figure, 60 + 340 * rows)
 
 
-def _add_offer(figure: go.Figure, offer: Offer, kind: str, place: int, at: dict[str, int]) -> None:
+def _add_offer(figure: go.Figure, offer: Offer, kind: str, colour: str, at: dict[str, int]) -> None:
     """One candidate's point, filled where it is on the front."""
     name, symbol = escaped(offer.candidate), "circle" if kind in offer.front else "circle-open"
     figure.add_scatter(
@@ -119,7 +123,7 @@ def _add_offer(figure: go.Figure, offer: Offer, kind: str, place: int, at: dict[
         name=name,
         legendgroup=name,
         showlegend=at == {"row": 1, "col": 1},
-        marker={"color": COLOURS[place % len(COLOURS)], "size": 11, "symbol": symbol},
+        marker={"color": colour, "size": 11, "symbol": symbol},
         hovertemplate=f"{name}<br>%{{y:.3f}} for %{{x:.3g}}<extra></extra>",
         **at,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from lensllm.report.figures import COLOURS, QUIET, dressed, escaped
+from lensllm.report.figures import COLOURS, QUIET, colours_of, dressed, escaped
 from lensllm.scored import Forgotten, Scored
 
 
@@ -20,7 +20,8 @@ def score_figure(scored: Scored, name: str, candidates: Sequence[str]) -> go.Fig
     """
     figure = go.Figure()
     rungs = sorted({size for candidate in candidates for size in scored.sizes(name, candidate)})
-    for place, candidate in enumerate(candidates):
+    colours = colours_of(candidates)
+    for candidate in reversed(candidates):
         sizes = scored.sizes(name, candidate)
         values = [value for size in sizes if (value := scored.value(name, candidate, size))]
         figure.add_scatter(
@@ -29,7 +30,8 @@ def score_figure(scored: Scored, name: str, candidates: Sequence[str]) -> go.Fig
             error_y={"array": [value.standard_error for value in values], "thickness": 1, "width": 2},
             mode="lines+markers",
             name=escaped(candidate),
-            line={"color": COLOURS[place % len(COLOURS)], "width": 1.6},
+            line={"color": colours[candidate], "width": 1.1 if colours[candidate] == QUIET else 2},
+            showlegend=False,
             hovertemplate=f"{escaped(candidate)}<br>%{{y:.3f}}<extra></extra>",
         )
     ticks = [f"{size:,}" if size else "as it came" for size in rungs]

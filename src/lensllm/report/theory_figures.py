@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 from lensllm.curves import Curves
 from lensllm.laws import Prior, RectifiedLaw
 from lensllm.planning.phases import Phase, local_slopes
-from lensllm.report.figures import COLOURS, FONT, QUIET
+from lensllm.report.figures import COLOURS, QUIET, dressed
 
 if TYPE_CHECKING:
     from lensllm.theory.bound import Bound, Decay
@@ -40,7 +40,7 @@ def bound_figure(bounds: Sequence[Bound], decay: Decay | None) -> go.Figure:
     lines = [
         ("bound", [b.value for b in bounds], COLOURS[3], "solid"),
         ("test loss", [b.test_loss for b in bounds], COLOURS[0], "solid"),
-        ("training loss", [b.train_loss for b in bounds], COLOURS[7], "dot"),
+        ("training loss", [b.train_loss for b in bounds], QUIET, "dot"),
     ]
     for name, values, colour, dash in lines:
         _line(figure, n, values, name, colour, dash, column=1)
@@ -49,7 +49,7 @@ def bound_figure(bounds: Sequence[Bound], decay: Decay | None) -> go.Figure:
         ("curvature term", [(1 + b.epsilon) * b.curvature for b in bounds], COLOURS[2], "solid"),
         ("its limit by (5)", [(1 + b.epsilon) * b.curvature_jensen for b in bounds], COLOURS[2], "dot"),
         ("confidence term", [b.confidence for b in bounds], COLOURS[4], "solid"),
-        ("true gap (test - training)", [b.gap if b.gap > 0 else math.nan for b in bounds], COLOURS[9], "solid"),
+        ("true gap (test - training)", [b.gap if b.gap > 0 else math.nan for b in bounds], COLOURS[8], "solid"),
     ]
     for name, values, colour, dash in added:
         _line(figure, n, values, name, colour, dash, column=2)
@@ -180,10 +180,4 @@ def _short(name: str) -> str:
 
 def _dressed(figure: go.Figure, height: int) -> go.Figure:
     figure.update_xaxes(showline=True, linecolor=QUIET)
-    return figure.update_layout(
-        template="plotly_white",
-        height=height,
-        font={"family": FONT, "size": 13},
-        margin={"l": 10, "r": 10, "t": 40, "b": 10},
-        hoverlabel={"font_family": FONT},
-    )
+    return dressed(figure, height).update_layout(margin_t=40)
