@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lensllm.candidates import Candidate
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError, TooFewExamples
 from lensllm.execution import Executor, InProcess, Processes
@@ -17,19 +16,17 @@ from lensllm.execution.devices import shares
 from lensllm.handover import history
 from lensllm.handover.card import base_of, write_card
 from lensllm.handover.jobs import MERGED, Merge, Train
-from lensllm.handover.measured import AGAIN, inherited, measured_base
+from lensllm.handover.measured import inherited
 from lensllm.handover.target import folder_name, held
 from lensllm.handover.trained import Outcome, Trained
 from lensllm.inputs import read_scoring
 from lensllm.jobs import Job, Lost
+from lensllm.measured_inputs import read_measured
 from lensllm.provenance import Provenance
-from lensllm.recorded import device_told, file_fingerprint, versions
+from lensllm.recorded import device_told, versions
 from lensllm.selection import LEVEL, Ranked, Selection
 from lensllm.selectors import default_selector, forecast_path
-from lensllm.tasks import Task, read_task
 from lensllm.text import visible
-from lensllm.tuning.fit import fit_all
-from lensllm.tuning.quiet import quiet
 from lensllm.tuning.run import Run
 
 TRAINED = "trained"
@@ -78,8 +75,7 @@ def train_selection(selection: Selection, options: TrainOptions | None = None, t
     if options.merge and source.method == "full":
         raise InputError(f"{row.candidate} is tuned in full, so there is no adapter to merge: leave --merge out")
     config = SelectConfig.of(**origin.settings)
-    candidate = measured_base(source)
-    data = _task(origin, candidate, config, task)
+    data, candidate = read_measured(origin, source, task)
     scoring, _ = read_scoring(config, data, [candidate])
     target = Path(options.output_dir) if options.output_dir else folder / TRAINED / folder_name(row.candidate)
     rung = inherited(source, examples)
@@ -126,31 +122,6 @@ def _examples(selection: Selection, asked: int | None) -> int:
     if asked is not None and asked < 1:
         raise InputError(f"{asked} examples asked for: ask for one or more")
     return asked or available
-
-
-def _task(origin: Provenance, candidate: Candidate, config: SelectConfig, data: Any) -> Task:
-    """The examples as they were measured.
-
-    Raises:
-        InputError: if a file is gone or holds others.
-    """
-    if data is None and not origin.task.source:
-        raise InputError("the examples came from a Python program: hand them over again, selection.train(task=...)")
-    if data is None and Path(origin.task.source).is_absolute():
-        for file in origin.task.files:
-            if not Path(file.path).is_file():
-                raise InputError(f"{file.path}, which the selection read, is missing: put it back, or select again")
-            if file_fingerprint(file.path) != file.sha256:
-                raise InputError(f"{file.path} has changed since the selection: {AGAIN}")
-    whole = read_task(config.task if data is None else data, **config.reading())
-    with quiet():
-        fitted, _ = fit_all(whole, [candidate], origin.training, config.skip_bad_rows)
-        if fitted.fingerprint != origin.task.fingerprint:  # for the sake of others examples may have been left out
-            everybody = [measured_base(one) for one in origin.candidates]
-            fitted, _ = fit_all(whole, everybody, origin.training, config.skip_bad_rows)
-    if fitted.fingerprint == origin.task.fingerprint:
-        return fitted
-    raise InputError(f"the examples of {origin.task.name} are others than those of the selection: {AGAIN}")
 
 
 def _outcomes(selection: Selection, row: Ranked, run: Run) -> tuple[Outcome, ...]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from lensllm.candidates import Full, Lora, Method, Qlora
-from lensllm.config import SelectConfig
 from lensllm.errors import InputError
-from lensllm.inputs import read_candidates
-from lensllm.provenance import CandidateOrigin, Provenance
+from lensllm.measured_inputs import read_measured
+from lensllm.provenance import CandidateOrigin
 from lensllm.selection import Selection
-from lensllm.tasks import Example, Task
+from lensllm.tasks import Example
 from lensllm.tasks.conversation import Conversation
 from lensllm.tasks.encode import encode_split
 from lensllm.tasks.encoded import Reader
@@ -72,7 +71,12 @@ class Recipe:
         if selection.provenance is None:
             raise InputError("the selection does not say what it came from: run it again, which repeats no run")
         origin = selection.provenance.candidate(expected.candidate)
-        task, reader = _read(selection.provenance, origin)
+        if not selection.provenance.task.source:
+            raise InputError(
+                "the examples of this selection came from a Python program: select from a file to export it"
+            )
+        task, measured = read_measured(selection.provenance, origin)
+        reader = reader_of(measured, selection.provenance.training)
         if reader.encoder_decoder:
             raise InputError(f"{origin.name} is an encoder-decoder, which these tools do not train: lensllm train does")
         training = selection.provenance.training
@@ -165,23 +169,6 @@ class Recipe:
             "Is the run on forecast? lensllm watch SELECTION --log RUN",
             *self.notes,
         ]
-
-
-def _read(origin: Provenance, candidate: CandidateOrigin) -> tuple[Task, Reader]:
-    """The task and how the candidate reads it, checked to be what was measured."""
-    if not origin.task.source:
-        raise InputError("the examples of this selection came from a Python program: select from a file to export it")
-    config = SelectConfig.of(**origin.settings)
-    task, found, _ = read_candidates(config)
-    same = next((one for one in found.admitted if one.name == candidate.name), None)
-    if same is None:
-        reason = next((one.reason for one in found.refused), "it is not among the models any more")
-        raise InputError(f"{candidate.name} is not there as it was measured: {reason}")
-    if same.fingerprint != candidate.fingerprint:
-        raise InputError(f"{candidate.folder} has changed since it was measured: run the selection again")
-    if task.fingerprint != origin.task.fingerprint:
-        raise InputError(f"{origin.task.source} has other examples than those that were measured: select again")
-    return task, reader_of(replace(same), origin.training)
 
 
 def _cut(examples: tuple[Example, ...], reader: Reader) -> tuple[str, ...]:
