@@ -82,7 +82,19 @@ def test_runs_are_listed(selected, capsys):
     assert {(row["candidate"], row["examples"]) for row in rows} == {
         (name, size) for name in ("gpt", "llama", "t5") for size in (0, 50, 100)
     }
+    assert all(time.time() - 3600 < row["recorded"] < time.time() for row in rows)
+    assert "key" not in run(capsys, "runs", folder).splitlines()[0]
     assert "holds no runs" in refused(capsys, "runs", folder.parent)
+
+
+def test_runs_that_differ_in_settings_alone_are_told_apart(capsys, tmp_path):
+    store = Store(tmp_path)
+    for key, loss in (("0123456789", 1.5), ("abcdefghij", 1.25)):
+        store.put(key, "sums", Run("gpt", 50, "done", loss))
+    store.close()
+    listed = run(capsys, "runs", tmp_path).splitlines()
+    assert [line.split()[-1] for line in listed[:3]] == ["key", "01234567", "abcdefgh"]
+    assert "other settings" in listed[3]
 
 
 def test_a_kill_at_any_moment_loses_at_most_what_was_running(selected, model_folders, sums_file, tmp_path, capsys):

@@ -59,12 +59,15 @@ def test_a_store_of_version_1_opens(name, tmp_path):
     shutil.copy(ASSETS / name / "runs.sqlite", tmp_path)
     with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as raw:
         runs, probes = (raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("runs", "probes"))
-    before = (tmp_path / "runs.sqlite").read_bytes()
+    before, opened = (tmp_path / "runs.sqlite").read_bytes(), time.time()
     assert len(Store(tmp_path, readonly=True).records(Run)) == runs > 3
     assert (tmp_path / "runs.sqlite").read_bytes() == before
     for _ in range(2):
         store = Store(tmp_path)
         assert len(store.records(Run)) == runs
+        listed = store.listed(Run)
+        assert [(one.task, one.record) for one in listed] == store.records(Run)
+        assert all(0 < one.recorded < opened for one in listed)
         assert len(store.records(Probe)) == probes
         store.close()
     assert all(probe.zero_shot_probe_loss > 1 for _, probe in Store(tmp_path).records(Probe))

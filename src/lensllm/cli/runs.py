@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -23,23 +25,31 @@ def runs(
     if not (folder / FILE_NAME).is_file():
         raise InputError(f"{folder} holds no runs: give the output folder of a selection")
     store = Store(folder, readonly=True)
-    recorded = store.records(Run)
+    listed = store.listed(Run)
     if as_json:
-        rows = [{"task": task, **finite(run.to_dict())} for task, run in recorded]
+        rows = [
+            {"key": one.key, "recorded": one.recorded, "task": one.task, **finite(one.record.to_dict())}
+            for one in listed
+        ]
         print(json.dumps(rows, indent=2))
         return
-    table = empty_table(
-        *["task", "candidate", "examples", "status", "nats/byte", "nats/token", "learning-rate", "FLOPs", "seconds"],
-        names=2,
-    )
-    for task, run in recorded:
-        losses = [f"{run.nats_per_byte:.4f}", f"{run.nats_per_token:.4f}"] if run.status == "done" else ["", ""]
+    alike = Counter((one.task, one.record.candidate, one.record.examples) for one in listed)
+    several = max(alike.values(), default=0) > 1
+    columns = ["task", "candidate", "examples", "status", "nats/byte", "learning-rate", "FLOPs", "seconds", "recorded"]
+    table = empty_table(*columns, *["key"] * several, names=2)
+    for one in listed:
+        run = one.record
+        loss = f"{run.nats_per_byte:.4f}" if run.status == "done" else ""
         rate = f"{run.learning_rate:.2g}" if run.learning_rate else ""
-        costs = [f"{run.flops:.2e}", f"{run.seconds:.1f}"]
-        table.add_row(task, run.candidate, f"{run.examples:,}", run.status, *losses, rate, *costs)
+        when = datetime.fromtimestamp(one.recorded).strftime("%Y-%m-%d %H:%M")
+        key = [one.key[:8]] * several
+        costs = (f"{run.flops:.2e}", f"{run.seconds:.1f}")
+        table.add_row(one.task, run.candidate, f"{run.examples:,}", run.status, loss, rate, *costs, when, *key)
     for candidate, examples in store.running():
-        table.add_row("", candidate, f"{examples:,}", "running", "", "", "", "", "")
+        table.add_row("", candidate, f"{examples:,}", "running", *[""] * (5 + several))
     print_table(table)
-    for _, run in recorded:
+    if several:
+        say("Records of one candidate on as many examples have other settings, data or versions: other keys.")
+    for run in (one.record for one in listed):
         if run.error:
             say(f"{run.candidate} on {run.examples:,} examples {run.status}: {run.error}")

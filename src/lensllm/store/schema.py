@@ -46,11 +46,11 @@ def create(connection: sqlite3.Connection) -> None:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
             continue
         old = connection.execute(
-            f"SELECT key, task, candidate, examples, status, record FROM {table} "
+            f"SELECT key, task, candidate, examples, status, record, updated FROM {table} "
             "WHERE record IS NOT NULL ORDER BY rowid"
         ).fetchall()
-        for key, task, candidate, examples, status, record in old:
-            insert(connection, key, kind, task, candidate, examples, status, record)
+        for key, task, candidate, examples, status, record, updated in old:
+            insert(connection, key, kind, task, candidate, examples, status, record, updated)
         connection.execute(f"DROP TABLE {table}")
     connection.execute(f"PRAGMA user_version={VERSION}")
 
@@ -64,13 +64,14 @@ def insert(
     examples: int,
     status: str,
     record: str,
+    updated: float | None = None,
 ) -> None:
-    """Record a row, unless one that is done or diverged has its key already."""
+    """Record a row, unless one that is done or diverged has its key already; `updated` is now if None."""
     row = (key, kind, task, candidate, examples, status, record)
     connection.execute(
         "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
         "kind = excluded.kind, task = excluded.task, candidate = excluded.candidate, examples = excluded.examples, "
         "status = excluded.status, record = excluded.record, checksum = excluded.checksum, updated = excluded.updated "
         "WHERE records.status NOT IN ('done', 'diverged')",
-        (*row, checksum(*row), time.time()),
+        (*row, checksum(*row), time.time() if updated is None else updated),
     )

@@ -8,9 +8,10 @@ import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from lensllm.errors import DamagedRecord, StoreError
 from lensllm.records import FINAL, Record
@@ -24,6 +25,23 @@ PATIENCE = 60
 Kind = TypeVar("Kind", bound=Record)
 Row = tuple[str, str, str, str, int, str, str, str]
 """Key, kind, task, candidate, examples, status, record and checksum."""
+
+
+@dataclass(frozen=True)
+class Listed(Generic[Kind]):
+    """A record with what the store knows of it.
+
+    Attributes:
+        key: of its settings, data and candidate.
+        task: its name.
+        record: what was written.
+        recorded: when, in seconds since 1970.
+    """
+
+    key: str
+    task: str
+    record: Kind
+    recorded: float
 
 
 class Store:
@@ -85,6 +103,17 @@ class Store:
         """
         rows = self._rows("ORDER BY rowid", (), record_type)
         return [(row[2], self._decoded(row, record_type)) for row in rows]
+
+    def listed(self, record_type: type[Kind]) -> list[Listed[Kind]]:
+        """All records of a kind with what the store knows of them, in the order they were recorded.
+
+        Raises:
+            DamagedRecord: naming the first that is not what was written.
+        """
+        with self._sentence("cannot be read", "delete the file to begin anew"):
+            times: dict[str, float] = dict(self._connection.execute("SELECT key, updated FROM records").fetchall())
+        rows = self._rows("ORDER BY rowid", (), record_type)
+        return [Listed(row[0], row[2], self._decoded(row, record_type), times[row[0]]) for row in rows]
 
     def put(self, key: str, task: str, record: Record) -> None:
         """Record, and end this process's claim; what is done or diverged already stays as it is."""
