@@ -109,5 +109,5 @@ def test_table_report_and_json_end_with_them(tmp_path, capsys):
     assert np.isclose(told[0]["price"], 6.0)
     write_report(found, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "<h2>What next</h2>" in page
+    assert "What next</h2>" in page
     assert "Train it: lensllm train &#39;/my runs/out&#39;" in page

@@ -63,4 +63,4 @@ def test_what_has_changed_since(tmp_path, model_folders, sums_file, capsys, what
         shutil.copy(model_folders["llama"] / "model.safetensors", model / "model.safetensors")
         shutil.copy(model_folders["llama"] / "config.json", model / "config.json")
     error = refused(capsys, "export", tmp_path / "out", "--to", "trl", "--candidate", name)
-    assert ("other examples" if what == "data" else "has changed") in error
+    assert "has changed since the selection" in error
