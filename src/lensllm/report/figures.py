@@ -201,11 +201,11 @@ def tuned_order(selection: Selection) -> list[str]:
     return [row.candidate for row in selection.ranking if row.method != "none"]
 
 
-def label_row(figure: go.Figure, place: int, left: str, right: str = "") -> None:
-    """Words above a row, which need no room beside the picture."""
+def label_row(figure: go.Figure, place: int, left: str, right: str = "", above: int = 13) -> None:
+    """Words so many pixels above a row, which need no room beside the picture."""
     for text, x in ((left, 0.0), (right, 1.0)):
         figure.add_annotation(
-            text=text, x=x, xref="paper", xanchor="left" if x == 0 else "right", y=place, yshift=13, showarrow=False,
+            text=text, x=x, xref="paper", xanchor="left" if x == 0 else "right", y=place, yshift=above, showarrow=False,
             font_size=12,
         )  # fmt: skip
 
@@ -232,12 +232,12 @@ def cost_figure(selection: Selection) -> go.Figure:
         marker_color=QUIET,
         hovertemplate="%{x:.3g} FLOPs<extra></extra>",
     )
-    label_row(figure, 1, "this selection", f"{selection.flops_fraction:.1%}")
-    label_row(figure, 0, "fine-tuning every candidate on all the data", "100%")
+    label_row(figure, 1, "this selection", f"{selection.flops_fraction:.1%}", above=20)
+    label_row(figure, 0, "fine-tuning every candidate on all the data", "100%", above=20)
     figure.update_layout(barmode="stack", showlegend=False)
     figure.update_yaxes(range=[-0.4, 1.6], showticklabels=False, showgrid=False)
     figure.update_xaxes(title="floating-point operations (FLOPs)", exponentformat="power", nticks=5)
-    return dressed(figure, 190)
+    return dressed(figure, 210)
 
 
 def log_axis(low: float, high: float) -> dict[str, object]:
