@@ -53,6 +53,19 @@ def test_bound_of_given_weights(capsys, model_folders, sums_file, tuned, tmp_pat
     assert 'src="http' not in page
 
 
+def test_bound_of_an_adapter(capsys, model_folders, sums_file, tuned):
+    command = ["bound", "--model", model_folders["gpt"], "--task", sums_file, "--method"]
+    (found,) = json.loads(run(capsys, *command, "lora", "--lora-r", 2, "--sizes", 20, "--json"))["bounds"]
+    assert found["candidate"] == "gpt lora r2"
+    assert found["bound"] > found["test_loss"] > 0
+    layers = {layer["layer"]: layer["parameters"] for layer in found["layers"]}
+    assert set(layers) == {"transformer.h.0", "transformer.h.1"}
+    full = 12 * 16 * 16
+    assert all(0 < count < full for count in layers.values())
+    assert "weights in 4 bits have no second derivative" in refused(capsys, *command, "qlora", "--sizes", 20)
+    assert "were tuned in full" in refused(capsys, *command[:1], tuned, *command[1:], "lora")
+
+
 def test_bound_of_fine_tuned_sizes_joins_the_dynamics(capsys, model_folders, sums_file, tmp_path):
     (tmp_path / "curves.csv").write_text("candidate,examples,loss\ngpt,50,2.0\ngpt,100,1.9\n")
     command = ["bound", "--model", model_folders["gpt"], "--task", sums_file, "--sizes", 20, 40, 80]

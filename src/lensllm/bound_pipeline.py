@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from lensllm.candidates import find_candidate
 from lensllm.candidates.four_bits import GIVE
-from lensllm.config import TaskConfig
+from lensllm.config import MethodConfig
 from lensllm.errors import InputError, NothingMeasured
 from lensllm.execution import InProcess
-from lensllm.inputs import read_inputs_of_one, settings_of
+from lensllm.inputs import read_one_tuned, settings_of
 from lensllm.search.callbacks import Callback
 from lensllm.search.driver import drive
 from lensllm.search.ladder import Ladder
@@ -78,7 +78,8 @@ def bound(
         per: what a layer is, a transformer block or a weight matrix.
         output_dir: a selection's folder: its next report shows the bound, and what was computed is kept there.
         callbacks: hear of every run.
-        options: how the task is read, the fields of `TaskConfig`.
+        options: how the task is read and the model is tuned, the fields of `MethodConfig`; what its
+            `method` trains is what moves and is bounded.
 
     Raises:
         InputError: for a model, task or size that cannot be used, or weights that do not belong to the model or are an
@@ -89,10 +90,19 @@ def bound(
     >>> report.bounds[0].value > report.bounds[0].test_loss
     True
     """
-    given, rows = settings_of(TaskConfig, task, options)
+    given, rows = settings_of(MethodConfig, task, options)
     if tuned is not None:
         _check_whole(Path(tuned))
-    data, candidate = read_inputs_of_one(given, model, rows)
+        if given.method != "full":
+            raise InputError(
+                f"{tuned} holds whole weights, which were tuned in full: leave --method {given.method} out"
+            )
+    if given.method == "qlora":
+        raise InputError(
+            "method qlora: weights in 4 bits have no second derivative for each example, so their curvature cannot be "
+            "measured: --method lora bounds the same adapter beside whole weights"
+        )
+    data, candidate = read_one_tuned(given, model, rows)
     if candidate.four_bits is not None:
         raise InputError(f"{candidate.name} comes in 4 bits, and weights in 4 bits cannot be trained: {GIVE}")
     config = given.training_config()

@@ -11,7 +11,7 @@ import typer
 from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
 from lensllm.cli.options import given_of, options_of
 from lensllm.cli.progress import progress
-from lensllm.config import TaskConfig
+from lensllm.config import MethodConfig
 from lensllm.files import write_whole
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LEFT_OUT = (
 )
 
 
-@options_of(TaskConfig, positional="task")
+@options_of(MethodConfig, positional="task")
 def bound(
     model: Annotated[str, typer.Option("--model", help="The pre-trained model: a folder, zoo name or hub id.")],
     task: Annotated[str, typer.Option("--task", help="A shipped task's name, a file of examples or a folder.")],
