@@ -63,7 +63,7 @@ def test_bound_of_an_adapter(capsys, model_folders, sums_file, tuned):
     full = 12 * 16 * 16
     assert all(0 < count < full for count in layers.values())
     assert "weights in 4 bits have no second derivative" in refused(capsys, *command, "qlora", "--sizes", 20)
-    assert "were tuned in full" in refused(capsys, *command[:1], tuned, *command[1:], "lora")
+    assert "tuned in full: leave --method lora out" in refused(capsys, *command[:1], tuned, *command[1:], "lora")
 
 
 def test_bound_of_fine_tuned_sizes_joins_the_dynamics(capsys, model_folders, sums_file, tmp_path):

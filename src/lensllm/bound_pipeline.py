@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,15 +94,15 @@ def bound(
     if tuned is not None:
         _check_whole(Path(tuned))
         if given.method != "full":
-            raise InputError(
-                f"{tuned} holds whole weights, which were tuned in full: leave --method {given.method} out"
-            )
+            raise InputError(f"{tuned} holds whole weights, tuned in full: leave --method {given.method} out")
     if given.method == "qlora":
         raise InputError(
             "method qlora: weights in 4 bits have no second derivative for each example, so their curvature cannot be "
             "measured: --method lora bounds the same adapter beside whole weights"
         )
     data, candidate = read_one_tuned(given, model, rows)
+    if given.method != "full":
+        candidate = replace(candidate, name=f"{candidate.name} {candidate.method.label}")
     if candidate.four_bits is not None:
         raise InputError(f"{candidate.name} comes in 4 bits, and weights in 4 bits cannot be trained: {GIVE}")
     config = given.training_config()
