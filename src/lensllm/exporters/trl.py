@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from lensllm.errors import InputError
 from lensllm.exporters.recipe import SPLITS, Recipe
 from lensllm.exporters.written import Exported, commented_yaml, json_lines
 from lensllm.tasks.conversation import Conversation
+from lensllm.tasks.encode import encode_split
 
 NOTES = ("TRL draws batches at random; here examples of like length stood together, which changes the order alone.",)
+TOKENS = (
+    "The rows are tokens of this model with labels (-100: not learned): TRL cannot tell from the model's chat template "
+    "what is learned of these conversations. For another model export again."
+)
+LABELLED = {"completion_only_loss": False, "assistant_only_loss": False}
+"""TRL takes the labels of such rows as they are."""
+MARK = re.compile(r"{%-?\s*generation\s*-?%}")
+"""What says in a chat template where the assistant's words are."""
 NAME = "sft.yaml"
 
 
 def export(recipe: Recipe) -> Exported:
     """Configuration and data, the rows in TRL's own layouts.
 
-    TRL's command line would load in float32, learn at 2e-5 and drop 5 % of LoRA's inputs, so all of that is said.
-
-    Raises:
-        InputError: if the turns that are learned are none that TRL can tell.
+    TRL's command line would load in float32, learn at 2e-5 and drop 5 % of LoRA's inputs, so all of that is said. Rows
+    are texts or messages where TRL finds in them what is learned here, and tokens with labels where it cannot.
     """
     chats = recipe.conversations()
     rows = _texts(recipe) if chats is None else {split: list(map(_row, chats[split])) for split in SPLITS}
     messages = any("messages" in row for row in rows["train"])
-    settings = {**_training(recipe), **_loss(chats), **_adapter(recipe), "dataset_name": "./data"}
+    loss, notes = _loss(chats), [*NOTES]
     if messages and any("prompt" in row for row in rows["train"]):
         rows = {split: [_as_messages(row) for row in rows[split]] for split in SPLITS}
+    if chats is not None and (loss is None or not _can_tell(recipe, loss)):
+        rows, loss, notes = _tokens(recipe), LABELLED, [*notes, TOKENS]
+    settings = {**_training(recipe), **(loss or {}), **_adapter(recipe), "dataset_name": "./data"}
     files = {f"data/{split}.jsonl": json_lines(rows[split]) for split in SPLITS if rows[split]}
-    text = commented_yaml([*recipe.header, *NOTES], settings)
-    return Exported({NAME: text, **files}, f"trl sft --config {NAME}", NOTES)
+    text = commented_yaml([*recipe.header, *notes], settings)
+    return Exported({NAME: text, **files}, f"trl sft --config {NAME}", tuple(notes))
 
 
 def _training(recipe: Recipe) -> dict[str, Any]:
@@ -64,15 +74,35 @@ def _training(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _loss(chats: dict[str, list[Conversation]] | None) -> dict[str, Any]:
-    """Which tokens are learned: those of the completion, of what the assistant says, or all."""
+def _loss(chats: dict[str, list[Conversation]] | None) -> dict[str, Any] | None:
+    """Which tokens are learned: those of the completion, of what the assistant says, or all; None if others are."""
     if chats is None or all(map(_ends_learned, chats["train"])):
         return {"completion_only_loss": True, "assistant_only_loss": False}
     if all(map(_all_assistant, chats["train"])):
         return {"assistant_only_loss": True}
     if all(turn.learned or not turn.full_text for one in chats["train"] for turn in one.turns):
         return {"assistant_only_loss": False}
-    raise InputError("TRL learns the last turn, what the assistant says, or all: these conversations learn other turns")
+    return None
+
+
+def _can_tell(recipe: Recipe, loss: dict[str, Any]) -> bool:
+    """Whether the model's template says to TRL what these settings learn."""
+    if not recipe.reader.template.own:
+        return False
+    template = str(recipe.reader.tokenizer.chat_template)
+    return not loss["assistant_only_loss"] or MARK.search(template) is not None
+
+
+def _tokens(recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
+    """What the model reads, and what of it is learned; of the test what is counted."""
+    read = {split: encode_split(recipe.splits[split], recipe.reader).examples for split in SPLITS}
+    return {
+        split: [
+            {"input_ids": one.input_ids, "labels": (split == "train" and one.train_labels) or one.labels}
+            for one in examples
+        ]
+        for split, examples in read.items()
+    }
 
 
 def _adapter(recipe: Recipe) -> dict[str, Any]:
