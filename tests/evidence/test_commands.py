@@ -20,6 +20,7 @@ SCRIPTS = {
     "theory": ("bound", "quadrature", "phases"),
     "planning": ("plan", "one_pass", "one_pass_forms"),
     "speed": ("decision_time", "memory", "time_foretold", "trainer", "tuning_speed"),
+    "execution": ("execution",),
     "study": ("learning_rate", "lora_rate", "demo_truth"),
     "watching": ("in_run",),
 }
