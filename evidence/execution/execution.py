@@ -161,7 +161,9 @@ def known_losses(many: int) -> Floats:
     return known.losses[rows][:, columns] * np.exp(NOISE * rng.standard_normal((many, SIZES + 1)))
 
 
-def replayed(many: int, slots: int) -> dict[str, Any]:
+def replayed(
+    many: int, slots: int, seconds: float = SECONDS, seconds_an_example: float = SECONDS_AN_EXAMPLE
+) -> dict[str, Any]:
     """The search on Ray."""
     import ray
 
@@ -173,7 +175,7 @@ def replayed(many: int, slots: int) -> dict[str, Any]:
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as made:
         folder, store = Path(made), Store(Path(made))
-        search = Replayed(known_losses(many), folder, SECONDS, SECONDS_AN_EXAMPLE)
+        search = Replayed(known_losses(many), folder, seconds, seconds_an_example)
         used = time.process_time()
         with Watched(Ray("auto"), slots) as executor:
             told = drive(search, executor, store)
