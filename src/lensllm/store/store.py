@@ -23,8 +23,8 @@ PATIENCE = 60
 """Seconds to wait for another process's transaction, which takes milliseconds."""
 
 Kind = TypeVar("Kind", bound=Record)
-Row = tuple[str, str, str, str, int, str, str, str]
-"""Key, kind, task, candidate, examples, status, record and checksum."""
+Row = tuple[str, str, str, str, int, str, str, str, float]
+"""Key, kind, task, candidate, examples, status, record, checksum and when it was recorded."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ class Store:
         Raises:
             DamagedRecord: naming the first that is not what was written.
         """
-        rows = self._rows("ORDER BY rowid", (), record_type)
-        return [(row[2], self._decoded(row, record_type)) for row in rows]
+        return [(one.task, one.record) for one in self.listed(record_type)]
 
     def listed(self, record_type: type[Kind]) -> list[Listed[Kind]]:
         """All records of a kind with what the store knows of them, in the order they were recorded.
@@ -110,10 +109,8 @@ class Store:
         Raises:
             DamagedRecord: naming the first that is not what was written.
         """
-        with self._sentence("cannot be read", "delete the file to begin anew"):
-            times: dict[str, float] = dict(self._connection.execute("SELECT key, updated FROM records").fetchall())
         rows = self._rows("ORDER BY rowid", (), record_type)
-        return [Listed(row[0], row[2], self._decoded(row, record_type), times[row[0]]) for row in rows]
+        return [Listed(row[0], row[2], self._decoded(row, record_type), row[8]) for row in rows]
 
     def put(self, key: str, task: str, record: Record) -> None:
         """Record, and end this process's claim; what is done or diverged already stays as it is."""
@@ -200,7 +197,7 @@ class Store:
     def _rows(self, where: str, values: tuple[str, ...], record_type: type[Kind]) -> list[Row]:
         """Those of a kind; the checksum is looked at first, since a damaged kind would hide its row."""
         with self._sentence("cannot be read", "delete the file to begin anew"):
-            columns = "key, kind, task, candidate, examples, status, record, checksum"
+            columns = "key, kind, task, candidate, examples, status, record, checksum, updated"
             rows: list[Row] = self._connection.execute(f"SELECT {columns} FROM records {where}", values).fetchall()
         for row in rows:
             if checksum(*row[:7]) != row[7]:
