@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lensllm.tuning.run import Run
 
 STUDY = Path("evidence/study/study.yaml")
+SHOWN_SCORES = {"rel_acc": 2, "log_score": 3, "brier": 3, "covered": 0, "centred_rmse": 3}
 SECOND_STUDY = Path("evidence/second_study/study.yaml")
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the numbers here, not beside the script.")]
@@ -294,6 +295,50 @@ def plan(json_file: Json = None) -> None:
     from evidence.planning.plan import RESULT, run
 
     run(json_file or RESULT)
+
+
+@app.command()
+def prior_fit(
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Write the networks here, not into the package.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Fit for so many steps.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Fit the networks of the default forecast to the prior, two processes (25 minutes)."""
+    from evidence.prior.prior_fit import RESULT, STEPS, run
+    from lensllm.prior.network import FOLDER
+
+    run(json_file or RESULT, folder or FOLDER, steps or STEPS)
+
+
+@app.command()
+def prior_pools(json_file: Json = None, docs: Docs = None) -> None:
+    """How like the prior's pools are to the real ones that it was written by (seconds)."""
+    from evidence.prior.prior_pools import RESULT, run
+
+    result = run(json_file or RESULT, docs)
+    table = empty_table("pools", "n", "last slope", "spread", "growth", "level, move", "rank")
+    for name, row in result.items():
+        cells = [f"{row[column]:.2f}" for column in ("slope", "spread", "growth", "level, move", "rank")]
+        table.add_row(name, f"{row['n']:.0f}", *cells)
+    print_table(table)
+
+
+@app.command()
+def forecasters(report: Report = False, json_file: Json = None, docs: Docs = None) -> None:
+    """Every forecaster on eight sets of curves: choice, P(best), intervals (10 minutes)."""
+    from evidence.prior.forecasters import RESULT, run
+
+    result = run(json_file or RESULT, docs, report)
+    for half, found in result.items():
+        print(f"{half}: means over sets of curves")
+        table = empty_table("forecaster", "RelAcc", "log score", "Brier", "in 90 % intervals", "centred RMSE")
+        means = found["means"]
+        for name in means["rel_acc"]:
+            cells = [(means[score][name]["mean"], digits) for score, digits in SHOWN_SCORES.items()]
+            table.add_row(name, *("" if value is None else f"{value:.{digits}f}" for value, digits in cells))
+        print_table(table)
 
 
 @app.command("one-pass")

@@ -12,7 +12,7 @@ from lensllm.planning import Cost, plan_sizes
 from lensllm.provenance import CandidateOrigin, Provenance, Rung, TaskOrigin
 from lensllm.report import write_report
 from lensllm.selection import Selection, rank
-from lensllm.selectors import GrowingSlopes
+from lensllm.selectors import PriorFitted
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -24,7 +24,7 @@ def chosen(losses=FALLING, parameters=(1_000_000, 4_000_000), **settings):
     """A selection of `small` and `large` whose runs had 1e9 FLOPs a second; all the data take 7.2e12 FLOPs."""
     curves = Curves(("small", "large"), SIZES, losses)
     runs = [Run(name, 50, "done", parameters=count) for name, count in zip(curves.candidates, parameters, strict=True)]
-    ranking, forecast = rank(curves, GrowingSlopes().forecast(curves, 1600, plan_sizes(curves, 1600)), runs)
+    ranking, forecast = rank(curves, PriorFitted().forecast(curves, 1600, plan_sizes(curves, 1600)), runs)
     rungs = {0: Rung(0.0, None, 2.2, 1.0, 5e9), 50: Rung(1e-3, 1.6, 1.6, 10.0, 1e10)}
     origins = [CandidateOrigin(n, n, f"/{n}", "", "", "f", "", "full", {}, rungs=rungs) for n in curves.candidates]
     task = TaskOrigin("mine", "/mine.jsonl", (), "prompt + completion", "f", 1600, 80, 100)

@@ -13,7 +13,7 @@ from lensllm.planning import CurveSamples, plan, plan_sizes
 from lensllm.search.policy import State
 from lensllm.search.regret import ExpectedRegret
 from lensllm.selection import rank
-from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel, default_selector, forecast_path
+from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel, PriorFitted, default_selector, forecast_path
 
 RUNGS = 50.0 * 2 ** np.arange(7)
 TARGET = float(RUNGS[-1])
@@ -69,8 +69,8 @@ def test_everybody_gives_the_same_p_best(probed, zero_shot, tmp_path, capsys):
 
 def test_the_default_is_chosen_in_one_place():
     plain, probed = curves_of(False), curves_of(True)
-    assert [type(default_selector(curves)) for curves in (plain, probed)] == [GrowingSlopes, GrowingSlopesKernel]
-    by_kernel = GrowingSlopesKernel().forecast(measured(probed), TARGET)
+    assert [type(default_selector(curves).slopes) for curves in (plain, probed)] == [GrowingSlopes, GrowingSlopesKernel]
+    by_kernel = PriorFitted(GrowingSlopesKernel()).forecast(measured(probed), TARGET)
     np.testing.assert_array_equal(plan(measured(probed), TARGET, gain=0.02).samples.points, by_kernel.mean)
     chosen = plan(measured(probed), TARGET, gain=0.02, selector=GrowingSlopes()).samples
     np.testing.assert_array_equal(chosen.points, GrowingSlopes().forecast(measured(probed), TARGET).mean)

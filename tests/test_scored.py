@@ -17,7 +17,7 @@ from lensllm.scored import Scored
 from lensllm.scores import ScoreValue, score_named
 from lensllm.scores.record import Kept, Sample
 from lensllm.selection import Selection, rank
-from lensllm.selectors import GrowingSlopes, forecast_path
+from lensllm.selectors import default_selector, forecast_path
 from lensllm.tuning.run import Run
 
 EXACT = ScoreObjective(score_named("exact_match"))
@@ -133,7 +133,7 @@ def test_a_score_is_an_objective():
 def selection():
     """b is chosen by loss, a is better by score; texts are hostile; the second task is forgotten."""
     curves = Curves(("a", "b", "<c>"), [0, 50, 100], [[2.0, 1.5, 1.2], [1.9, 1.2, 1.0], [2.0, 1.9, 1.8]])
-    path = forecast_path(GrowingSlopes(draws=50), curves, 800, plan_sizes(curves, 800))
+    path = forecast_path(default_selector(curves), curves, 800, plan_sizes(curves, 800))
     ranking, joint = rank(curves, path, [])
     kept = Kept(2.0, 0.1, 9, {"exact_match": ScoreValue(0.5, 0.1, 9)})
     sample = [Sample(HOSTILE, HOSTILE, HOSTILE)]

@@ -12,7 +12,7 @@ from lensllm.objectives import Loss
 from lensllm.search.policy import State
 from lensllm.search.regret import ExpectedRegret
 from lensllm.selection import doubts
-from lensllm.selectors import GrowingSlopes
+from lensllm.selectors import GrowingSlopes, PriorFitted
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -25,13 +25,13 @@ def curves(error=np.nan, losses=LOSSES):
 
 
 def forecast(error=np.nan, target=3200, sizes=(200, 800)):
-    return with_zero_shot(GrowingSlopes().forecast(curves(error), target, sizes), curves(error))
+    return with_zero_shot(PriorFitted().forecast(curves(error), target, sizes), curves(error))
 
 
 @pytest.mark.parametrize("error", [0.0, np.nan])
 def test_unknown_errors_change_nothing(error):
-    plain = GrowingSlopes().forecast(Curves(("a", "b"), SIZES, LOSSES), 3200, [800])
-    np.testing.assert_array_equal(GrowingSlopes().forecast(curves(error), 3200, [800]).paths, plain.paths)
+    plain = PriorFitted().forecast(Curves(("a", "b"), SIZES, LOSSES), 3200, [800])
+    np.testing.assert_array_equal(PriorFitted().forecast(curves(error), 3200, [800]).paths, plain.paths)
 
 
 @settings(max_examples=20, deadline=None)
@@ -54,7 +54,7 @@ def test_with_an_error_as_large_as_the_loss_nobody_is_sure():
 
 
 def test_readings_do_not_tell_of_it():
-    plain, made = (f.learned([0, 1]) for f in (forecast(), forecast(0.1)))
+    plain, made = (GrowingSlopes().forecast(curves(error), 3200, [800]).learned([0, 1]) for error in (0.0, 0.1))
     np.testing.assert_array_equal(plain, made)
 
 
@@ -80,7 +80,7 @@ def test_a_model_that_was_measured_better_when_tuned_is_not_the_best_as_it_came(
     """Rising again by over-fitting: 0.9 was measured and can be used, so 1.0 as it came cannot be the best."""
     losses = np.array([[1.0, 0.9, 1.0, 1.1, 1.2], [2.0, 1.9, 1.8, 1.7, 1.6]])
     for error, sure in ((0.02, True), (0.05, False), (np.nan, True)):
-        made = with_zero_shot(GrowingSlopes().forecast(curves(error, losses), 3200), curves(error, losses))
+        made = with_zero_shot(PriorFitted().forecast(curves(error, losses), 3200), curves(error, losses))
         assert made.candidates[-1] == "a (not fine-tuned)"
         assert (made.p_best[-1] == 0) == sure
         assert made.p_best.sum() == pytest.approx(1)
@@ -93,7 +93,7 @@ def test_a_model_that_was_measured_better_when_tuned_is_not_the_best_as_it_came(
 
 def test_a_model_that_only_got_worse_may_be_the_best_as_it_came():
     losses = np.array([[1.0, 1.1, 1.2, 1.3, 1.4], [2.0, 1.9, 1.8, 1.7, 1.6]])
-    assert with_zero_shot(GrowingSlopes().forecast(curves(0.01, losses), 3200), curves(0.01, losses)).p_best[-1] > 0.9
+    assert with_zero_shot(PriorFitted().forecast(curves(0.01, losses), 3200), curves(0.01, losses)).p_best[-1] > 0.9
 
 
 def test_what_has_no_basis_is_said():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.stats import pearsonr, spearmanr
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from scipy.stats import pearsonr, spearmanr, t
 
 from lensllm.arrays import Floats
 from lensllm.forecast import Forecast
 
 LEAST_PROBABILITY = 1e-4
+LEVEL = 0.9
+TEMPERATURES = (1e-3, 3.0)
+"""Of log loss, between which one is looked for."""
 
 
 def pear_corr(forecast: Forecast, truth: Floats) -> float:
@@ -51,6 +58,28 @@ def brier(probabilities: Floats, truth: Floats) -> float:
 def log_score(probabilities: Floats, truth: Floats) -> float:
     """-log of the probability given to the best candidate, not below 1e-4."""
     return -float(np.log(max(probabilities[truth.argmin()], LEAST_PROBABILITY)))
+
+
+def chances(means: Floats, temperature: float) -> Floats:
+    """P(best) of a forecast without uncertainty: softmax of minus the log losses over a temperature."""
+    return np.asarray(softmax(-np.log(means) / temperature))
+
+
+def fitted_temperature(cases: Sequence[tuple[Floats, Floats]]) -> float:
+    """The temperature at which `chances` of these (means, truth) have the lowest mean log score."""
+
+    def score(log_temperature: float) -> float:
+        return float(np.mean([log_score(chances(means, np.exp(log_temperature)), truth) for means, truth in cases]))
+
+    return float(np.exp(minimize_scalar(score, bounds=np.log(TEMPERATURES), method="bounded").x))
+
+
+def mean_interval(values: Floats) -> list[float]:
+    """90 % interval of the mean by Student's t over the values, tasks say; NaN with fewer than two."""
+    if len(values) < 2:
+        return [np.nan, np.nan]
+    half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return [float(np.mean(values)) - half, float(np.mean(values)) + half]
 
 
 def coverage(samples: Floats, truth: Floats, level: float) -> float:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from evidence.accuracy import metrics, published
 from evidence.accuracy.calibration import Case, calibrate, past_errors
-from evidence.accuracy.published import LEVELS, cases_of, load, part_of, rivals_of
+from evidence.accuracy.published import DEFAULT, LEVELS, cases_of, load, part_of, rivals_of
 from evidence.accuracy.random_pools import random_subsets
 from evidence.cost import cost
 from evidence.results import write_numbers
@@ -20,7 +20,15 @@ from evidence.theory.own_bounds import own_bounds
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
-from lensllm.selectors import GrowingSlopes, GrowingSlopesKernel, KernelOnly, NlpMetrics, Selector
+from lensllm.selectors import (
+    GrowingSlopes,
+    GrowingSlopesKernel,
+    KernelOnly,
+    LensLLMLawSelector,
+    NlpMetrics,
+    PriorFitted,
+    Selector,
+)
 from lensllm.selectors.error_scale import ErrorScale
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -29,7 +37,6 @@ BUDGETS = (8, 16, 32, 64)
 POOLS = 40
 POOL_SIZE = 8
 SEED = 0
-RESAMPLES = 2000
 BINS = 10
 METRICS = {"pearcorr": metrics.pear_corr, "rel_acc": metrics.rel_acc, "regret": metrics.regret}
 PARTS = {
@@ -39,7 +46,9 @@ PARTS = {
 }
 """What `calibration` averages over tasks, in the order in which evidence.md shows it."""
 SECOND_SETTINGS = ("accept_then_stop_k5_d1.5", "rectified_law_map")
-RIVALS = ("accept_then_stop", "rectified_law", "sub_tuning")
+RIVALS = ("growing_slopes", "accept_then_stop", "rectified_law", "sub_tuning")
+TIMES = (1, 10, 100, 1000)
+"""Training times at which the probes measured F(Theta, t)."""
 KERNEL_FEATURES = ("zero_shot_probe_loss", "kernel_32", "pl_alpha")
 Key = tuple[str, int, int]
 """Task, budget (1/b of the data may be seen), pool (0 is all candidates)."""
@@ -52,10 +61,27 @@ def selectors() -> dict[str, Selector]:
 
 def probe_selectors() -> dict[str, Selector]:
     """Those that need the probes of every candidate."""
-    return {"growing_slopes_kernel": GrowingSlopesKernel(), "kernel_only": KernelOnly(), "nlp_metrics": NlpMetrics()}
+    return {
+        "lensllm_law": LensLLMLawSelector(),
+        "growing_slopes_kernel": GrowingSlopesKernel(),
+        "kernel_only": KernelOnly(),
+        "nlp_metrics": NlpMetrics(),
+    }
 
 
-TOGETHER = ("growing_slopes", "slope_growth", "growing_slopes_kernel")
+def law_ablation(data: dict[str, Curves]) -> dict[str, dict[str, float]]:
+    """The paper's own algorithm, points to fit x threshold to stop, t fitted, and with t known at those measured."""
+    ways = {f"gamma={k}, tau={d}": LensLLMLawSelector(k, d) for k in published.POINTS for d in published.THRESHOLDS}
+    ways |= {f"gamma=3, tau=5, t={t:g}": LensLLMLawSelector(t=t) for t in TIMES}
+    found = {}
+    for way, selector in ways.items():
+        table = score(forecasts("lensllm_law", selector, data), data)
+        means = table[table["pool"] == 0].groupby("task")[list(METRICS)].mean().mean()
+        found[way] = {name: float(means[name]) for name in METRICS}
+    return found
+
+
+TOGETHER = (DEFAULT, "growing_slopes", "slope_growth", "growing_slopes_kernel")
 """Methods whose forecast of a candidate depends on the others, so that every pool is forecast by itself."""
 
 
@@ -69,8 +95,8 @@ def run(
     """Measure every method on the design tasks, or on the report tasks, that are complete.
 
     A selector sees the sizes up to 1/b of the data and forecasts the loss on all of it. Besides the whole pool, `POOLS`
-    random pools of 8 candidates are ranked, because one candidate may lead everywhere. Intervals (90 %) are a bootstrap
-    over tasks. Every search policy is replayed as well (`evidence.cost.cost`), and the bound is summed up.
+    random pools of 8 candidates are ranked, because one candidate may lead everywhere. Intervals (90 %) are Student's
+    t over tasks. Every search policy is replayed as well (`evidence.cost.cost`), and the bound is summed up.
     `json_file` gets every number, the folder `docs` a section of evidence.md and its figures.
 
     Raises:
@@ -81,17 +107,19 @@ def run(
     if all(set(KERNEL_FEATURES) <= set(curves.features) for curves in data.values()):
         methods |= probe_selectors()
     made = {name: forecasts(name, selector, data) for name, selector in methods.items()}
-    sure = made["growing_slopes"] if report else left_out(data)
+    sure = made[DEFAULT] if report else left_out(data)
     scores = {name: score(found, data) for name, found in made.items()}
-    result = {
+    result: dict[str, Any] = {
         "tasks": list(data),
         "seed_noise": {task: seed_noise(config, task) for task in data},
         "split": "report" if report else "design",
         "pools": {"number": POOLS, "size": POOL_SIZE, "seed": SEED},
         "methods": {name: summary(table) for name, table in scores.items()},
         "whole_pool": {name: summary(table[table["pool"] == 0]) for name, table in scores.items()},
-        "against": {rival: difference(scores["growing_slopes"], scores[rival]) for rival in RIVALS},
-        "calibration": calibration(sure, made["sub_tuning"], data),
+        "against": {rival: difference(scores[DEFAULT], scores[rival]) for rival in RIVALS},
+        "calibration": calibration(
+            sure, made["sub_tuning"], data, temperatures(config, made["sub_tuning"], data, report)
+        ),
         "cost": cost.run_own(config, report=report),
         "bound": own_bounds(config, list(data)),
     }
@@ -100,20 +128,23 @@ def run(
             name: {"sd": scale.sd, "inflation": scale.inflation}
             for name, scale in zip(("common", "own"), error_scales(data), strict=True)
         }
+    if "lensllm_law" in scores:
+        result["lensllm_law"] = law_ablation(data)
+        result["against"]["lensllm_law"] = difference(scores[DEFAULT], scores["lensllm_law"])
     if "growing_slopes_kernel" in scores:
         result["kernel"] = difference(scores["growing_slopes_kernel"], scores["growing_slopes"])
     result = write_numbers(result, json_file)
     if docs is not None:
         from evidence.accuracy.own_page import write
 
-        write(result, made["growing_slopes"], data, Path(docs))
+        write(result, made[DEFAULT], data, Path(docs))
     return result
 
 
 def error_scales(data: dict[str, Curves], without: str = "") -> tuple[ErrorScale, ErrorScale]:
     """Common and own error scale from these tasks and the published ones, all with the same weight.
 
-    With all design tasks they are the default's (`lensllm.selectors.error_scale`); `without` leaves a task out.
+    With all design tasks they are those of the slopes (`lensllm.selectors.error_scale`); `without` leaves a task out.
     """
     elsewhere, plain = load(), GrowingSlopes()
     rest = {task: curves for task, curves in data.items() if task != without}
@@ -135,7 +166,7 @@ def left_out(data: dict[str, Curves]) -> dict[Key, Forecast]:
     made: dict[Key, Forecast] = {}
     for task, curves in data.items():
         common, own = error_scales(data, without=task)
-        made |= forecasts("growing_slopes", GrowingSlopes(common=common, candidate_error=own), {task: curves})
+        made |= forecasts(DEFAULT, PriorFitted(GrowingSlopes(common=common, candidate_error=own)), {task: curves})
     return made
 
 
@@ -177,13 +208,13 @@ def score(made: dict[Key, Forecast], data: dict[str, Curves]) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> dict[str, Any]:
-    """Mean over everything, its 90 % bootstrap interval over tasks, and means by task and by budget."""
+    """Mean over everything, its 90 % interval of Student's t over tasks, and means by task and by budget."""
     result = {}
     for name in METRICS:
         by_task = table.groupby("task", sort=False)[name].mean()
         result[name] = {
             "mean": float(by_task.mean()),
-            "ci": bootstrap(by_task.to_numpy()),
+            "ci": metrics.mean_interval(by_task.to_numpy()),
             "by_task": {task: float(value) for task, value in by_task.items()},
             "by_budget": {f"1/{b}": float(v) for b, v in table.groupby("budget")[name].mean().items()},
         }
@@ -191,20 +222,27 @@ def summary(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
-    """Ours minus theirs, paired: mean, 90 % bootstrap interval over tasks, by task."""
+    """Ours minus theirs, paired: mean, 90 % interval of Student's t over tasks, by task."""
     keys = ["task", "budget", "pool"]
     gap = ours.set_index(keys)[list(METRICS)] - theirs.set_index(keys)[list(METRICS)]
     return summary(gap.reset_index())
 
 
-def bootstrap(values: Floats) -> list[float]:
-    """90 % interval of the mean by resampling the values."""
-    rng = np.random.default_rng(SEED)
-    means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
-    return [float(edge) for edge in np.quantile(means, [0.05, 0.95])]
+def temperatures(
+    config: StudyConfig, last: dict[Key, Forecast], data: dict[str, Curves], report: bool
+) -> dict[str, float]:
+    """Of the softmax of the last losses by task: fitted on the other design tasks, or on all of them for the report."""
+    design, known = (last, data)
+    if report:
+        known = own_curves(config, config.design_tasks)
+        design = forecasts("sub_tuning", selectors()["sub_tuning"], known)
+    cases = {key: (made.mean, _truth(known, key)) for key, made in design.items()}
+    return {task: metrics.fitted_temperature([case for key, case in cases.items() if key[0] != task]) for task in data}
 
 
-def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict[str, Curves]) -> dict[str, Any]:
+def calibration(
+    ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict[str, Curves], temperature: dict[str, float]
+) -> dict[str, Any]:
     """Coverage and log errors of the losses (whole pool); Brier and log scores of P(best) and rivals (all pools)."""
     by_task = {}
     for task in data:
@@ -213,7 +251,7 @@ def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict
         scores: dict[str, dict[str, list[float]]] = {"brier": {}, "log_score": {}}
         for key in keys:
             truth = _truth(data, key)
-            for rival, probabilities in rivals_of(ours[key], last[key]).items():
+            for rival, probabilities in rivals_of(ours[key], last[key], temperature[task]).items():
                 scores["brier"].setdefault(rival, []).append(metrics.brier(probabilities, truth))
                 scores["log_score"].setdefault(rival, []).append(metrics.log_score(probabilities, truth))
         by_task[task] = {
@@ -230,7 +268,7 @@ def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict
         "coverage": {
             f"{level:.0%}": {
                 "mean": float(np.mean([m["coverage"][f"{level:.0%}"] for m in by_task.values()])),
-                "ci": bootstrap(np.array([m["coverage"][f"{level:.0%}"] for m in by_task.values()])),
+                "ci": metrics.mean_interval(np.array([m["coverage"][f"{level:.0%}"] for m in by_task.values()])),
             }
             for level in LEVELS
         },
@@ -238,6 +276,7 @@ def calibration(ours: dict[Key, Forecast], last: dict[Key, Forecast], data: dict
             kind: {part: float(np.mean([m[kind][part] for m in by_task.values()])) for part in parts}
             for kind, parts in PARTS.items()
         },
+        "temperature": temperature,
         "reliability": reliability(ours, data),
         "by_task": by_task,
     }

@@ -45,13 +45,19 @@ def text(result: dict[str, Any], data: dict[str, Curves]) -> str:
     parts = [
         f"### Our own curves, {split} tasks\n\n{len(tasks)} tasks complete: {', '.join(tasks)}. A selector sees "
         f"the sizes up to 1/8, 1/16, 1/32 and 1/64 of the data; all candidates and {result['pools']['number']} random "
-        f"pools of {result['pools']['size']}. Intervals: 90 %, bootstrap over tasks.",
+        f"pools of {result['pools']['size']}. Intervals: 90 %, Student's t over tasks. Softmax: last losses, its "
+        "temperature fitted on other tasks.",
         _methods(result["methods"], tasks),
         "The default minus a rival, paired:",
         _against(result["against"]),
         *(
             ["With the kernel minus without it, paired:", _against({"kernel": result["kernel"]})]
             if "kernel" in result
+            else []
+        ),
+        *(
+            ["The paper's own algorithm (`lensllm_law`), whole pools:", _law(result["lensllm_law"])]
+            if "lensllm_law" in result
             else []
         ),
         "Standard deviation of the log loss between two seeds (subset and training order), and the spread of the final "
@@ -95,6 +101,11 @@ def _against(against: dict[str, Any]) -> str:
         cells = [f"{m[k]['mean']:+.2f} ({m[k]['ci'][0]:+.2f} to {m[k]['ci'][1]:+.2f})" for k in ("pearcorr", "rel_acc")]
         rows.append([rival, *cells])
     return table(["rival", "PearCorr", "RelAcc"], rows)
+
+
+def _law(ways: dict[str, Any]) -> str:
+    rows = [[way, _number(m["pearcorr"]), _number(m["rel_acc"]), f"{m['regret']:.4f}"] for way, m in ways.items()]
+    return table(["dials", "PearCorr", "RelAcc", "regret, nats a byte"], rows)
 
 
 def _noise(noise: dict[str, dict[int, float]], data: dict[str, Curves]) -> str:

@@ -21,6 +21,7 @@ from lensllm.selectors import (
     AcceptThenStop,
     GrowingSlopes,
     ModelSize,
+    PriorFitted,
     RectifiedLawSelector,
     Selector,
     SlopeGrowth,
@@ -29,6 +30,7 @@ from lensllm.selectors import (
     ZeroShot,
 )
 
+DEFAULT = PriorFitted.name
 RESULT = Path(__file__).with_suffix(".json")
 CURVES = Path(__file__).with_name("published_curves")
 TASKS = ("flan", "wmt19", "gigaword")
@@ -56,6 +58,7 @@ def load() -> dict[str, Curves]:
 def selectors() -> dict[str, Selector]:
     """Every method compared."""
     return {
+        DEFAULT: PriorFitted(),
         "growing_slopes": GrowingSlopes(),
         "slope_growth": SlopeGrowth(),
         "accept_then_stop": AcceptThenStop(),
@@ -80,7 +83,7 @@ def run(json_file: str | Path | None = None, docs: str | Path | None = None) -> 
     scores = {name: score(made, truth) for name, made in forecasts.items()}
     result = {
         "methods": {name: summary(table) for name, table in scores.items()},
-        "against_accept_then_stop": against(forecasts["growing_slopes"], forecasts["accept_then_stop"], truth),
+        "against_accept_then_stop": against(forecasts[DEFAULT], forecasts["accept_then_stop"], truth),
         "leave_one_task_out": leave_one_task_out(data),
         "law_weights": settings(data),
         "calibration": calibration(data),
@@ -234,7 +237,7 @@ def calibration(data: dict[str, Curves]) -> dict[str, Any]:
     past = {task: past_errors(data[task], selector) for task in TASKS}
     cases = cases_of(data, selector)
     fitted = {task: _without(task, past, cases) for task in TASKS}
-    by_task = {task: _calibration_of(fitted[task], [case for case in cases if case.task == task]) for task in TASKS}
+    by_task = {task: _calibration_of(fitted, task, data) for task in TASKS}
     covered = {f"{level:.0%}": [by_task[task]["coverage"][f"{level:.0%}"] for task in TASKS] for level in LEVELS}
     return {
         "by_task": by_task,
@@ -252,25 +255,33 @@ def by_doublings(data: dict[str, Curves], fitted: dict[str, GrowingSlopes]) -> d
             seen = data[task].up_to(sizes[column])
             for n in DOUBLINGS:
                 if column + n < sizes.size:
-                    samples = np.log(selector.forecast(seen, sizes[column + n]).samples)
+                    samples = np.log(PriorFitted(selector).forecast(seen, sizes[column + n]).samples)
                     truth = np.log(data[task].at(sizes[column + n]))
                     held[str(n)][task].append(metrics.coverage(samples, truth, 0.9))
     return {n: {task: float(np.mean(parts)) for task, parts in by_task.items()} for n, by_task in held.items()}
 
 
 def _without(task: str, past: dict[str, PastErrors], cases: list[Case]) -> GrowingSlopes:
-    """The default selector with error scales from the other tasks."""
+    """The slopes with error scales from the other tasks."""
     others = [other for other in TASKS if other != task]
     common, own = calibrate(others, past, [case for case in cases if case.task != task])
     return GrowingSlopes(common=common, candidate_error=own)
 
 
-def _calibration_of(selector: GrowingSlopes, mine: list[Case]) -> dict[str, Any]:
-    truth = np.exp(mine[0].truth)
-    made = [selector.with_errors(case.point) for case in mine]
+def _calibration_of(fitted: dict[str, GrowingSlopes], task: str, data: dict[str, Curves]) -> dict[str, Any]:
+    truth, selector = data[task].at(TARGET), fitted[task]
+    made = [PriorFitted(selector).forecast(data[task].up_to(TARGET / b), TARGET) for b in BUDGETS]
+    elsewhere = [
+        (SubTuning().forecast(data[other].up_to(TARGET / b), TARGET).mean, data[other].at(TARGET))
+        for other in TASKS
+        if other != task
+        for b in BUDGETS
+    ]
+    temperature = metrics.fitted_temperature(elsewhere)
     rivals: dict[str, list[Floats]] = {"p_best": [], "uniform": [], "softmax": []}
-    for forecast in made:
-        for name, probabilities in rivals_of(forecast, forecast).items():
+    for forecast, b in zip(made, BUDGETS, strict=True):
+        last = SubTuning().forecast(data[task].up_to(TARGET / b), TARGET)
+        for name, probabilities in rivals_of(forecast, last, temperature).items():
             rivals[name].append(probabilities)
     return {
         "coverage": {
@@ -279,22 +290,18 @@ def _calibration_of(selector: GrowingSlopes, mine: list[Case]) -> dict[str, Any]
         },
         "brier": {name: float(np.mean([metrics.brier(p, truth) for p in ps])) for name, ps in rivals.items()},
         "log_score": {name: float(np.mean([metrics.log_score(p, truth) for p in ps])) for name, ps in rivals.items()},
+        "temperature": temperature,
         "inflation": {"common": selector.common.inflation, "own": selector.candidate_error.inflation},
     }
 
 
-def rivals_of(forecast: Forecast, scored: Forecast) -> dict[str, Floats]:
-    """P(best) beside what it has to beat: all alike, and a softmax of minus the losses that `scored` forecasts."""
+def rivals_of(forecast: Forecast, last: Forecast, temperature: float) -> dict[str, Floats]:
+    """P(best) beside what it has to beat: all alike, a softmax of the last losses with a temperature from elsewhere."""
     return {
         "p_best": forecast.p_best,
         "uniform": np.full(len(forecast.candidates), 1 / len(forecast.candidates)),
-        "softmax": _softmax(-scored.mean),
+        "softmax": metrics.chances(last.mean, temperature),
     }
-
-
-def _softmax(values: Floats) -> Floats:
-    weights = np.exp(values - values.max())
-    return np.asarray(weights / weights.sum())
 
 
 def one_doubling(data: dict[str, Curves]) -> dict[str, Any]:

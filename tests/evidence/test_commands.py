@@ -18,6 +18,7 @@ SCRIPTS = {
     "cost": ("cost", "probe_cost"),
     "kernel": ("kernel", "kernel_use", "kernel_noise"),
     "theory": ("bound", "quadrature", "phases"),
+    "prior": ("prior_fit", "prior_pools", "forecasters"),
     "planning": ("plan", "one_pass", "one_pass_forms"),
     "speed": ("decision_time", "memory", "time_foretold", "trainer", "tuning_speed"),
     "execution": ("execution",),

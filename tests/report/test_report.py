@@ -14,7 +14,7 @@ from lensllm.report.figures import APART, QUIET, cost_figure, curves_figure, ran
 from lensllm.report.plan_figures import pareto_figure
 from lensllm.report.spending import Spending, facts
 from lensllm.selection import Selection, rank
-from lensllm.selectors import GrowingSlopes, forecast_path
+from lensllm.selectors import default_selector, forecast_path
 from lensllm.tuning.run import Run
 
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -22,7 +22,7 @@ HOSTILE = '<img src=x onerror="alert(1)">'
 
 def selection(names, losses, sizes=(0, 50, 100)):
     curves = Curves(tuple(names), np.array(sizes), np.array(losses))
-    forecast = forecast_path(GrowingSlopes(draws=50), curves, 1600, plan_sizes(curves, 1600))
+    forecast = forecast_path(default_selector(curves), curves, 1600, plan_sizes(curves, 1600))
     runs = [Run(name, 50, "done", flops=1e9, parameters=10) for name in names]
     ranking, joint = rank(curves, forecast, runs)
     failed = (Run(HOSTILE, 100, "diverged", error=HOSTILE),)

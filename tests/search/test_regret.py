@@ -8,7 +8,7 @@ from lensllm.forecast import DrawnErrors, Forecast, with_zero_shot
 from lensllm.search.policy import State
 from lensllm.search.regret import ExpectedRegret
 from lensllm.search.replay import replay
-from lensllm.selectors import GrowingSlopes, Selector, SubTuning
+from lensllm.selectors import PriorFitted, Selector, SubTuning
 from search.cases import RUNGS, known_curves
 
 
@@ -80,7 +80,7 @@ def test_it_decides_by_the_numbers_that_are_printed(seed):
     losses[3, 0] = curves.losses[:, -1].min() * 1.02
     seen = Curves(curves.candidates, sizes, losses).showing(np.broadcast_to(np.arange(8) < 5, losses.shape))
     decision = ExpectedRegret(p_best=1.0).decide(State(seen, costs))
-    printed = with_zero_shot(GrowingSlopes().forecast(seen, float(RUNGS[-1])), seen)
+    printed = with_zero_shot(PriorFitted().forecast(seen, float(RUNGS[-1])), seen)
     chosen = printed.candidates.index(printed.best)
     assert decision.choice == printed.best
     assert decision.p_best == printed.p_best[chosen]
@@ -93,12 +93,12 @@ def test_candidates_that_are_equal_are_run_by_name():
     losses, costs = np.tile(curves.losses[0], (6, 1)), np.ones_like(costs)
     for done in (0, 2, 4):
         shown = np.broadcast_to(np.arange(RUNGS.size) < done, losses.shape)
-        for selector in (SubTuning(), GrowingSlopes()):
+        for selector in (SubTuning(), PriorFitted()):
             policy = ExpectedRegret(p_best=1.1, regret=-1.0, selector=selector, no_chance=0.0)
             named = [tuple(f"m{k}" for k in order) for order in (range(6), [3, 1, 5, 0, 2, 4])]
             runs = [policy.decide(State(Curves(n, RUNGS, losses).showing(shown), costs), 2).runs for n in named]
             assert runs[0] == runs[1]
-            assert runs[0] == ("m0", "m1") or (done and selector.name == "growing_slopes")
+            assert runs[0] == ("m0", "m1") or (done and selector.name == "prior_fitted")
 
 
 def test_a_candidate_without_a_chance_is_dropped_and_comes_back():

@@ -17,9 +17,11 @@ from lensllm.selectors import (
     GrowingSlopes,
     GrowingSlopesKernel,
     KernelOnly,
+    LensLLMLawSelector,
     LogMe,
     ModelSize,
     NlpMetrics,
+    PriorFitted,
     RectifiedLawSelector,
     SlopeGrowth,
     SubTuning,
@@ -28,6 +30,8 @@ from lensllm.selectors import (
 )
 
 SELECTORS = [
+    PriorFitted(),
+    PriorFitted(kind="fine_tuned"),
     GrowingSlopes(),
     GaussianProcess(draws=8000),
     SlopeGrowth(),
@@ -40,6 +44,7 @@ SELECTORS = [
     KernelOnly(),
     NlpMetrics(),
     LogMe(),
+    LensLLMLawSelector(),
     GrowingSlopesKernel(),
 ]
 FROM_FEATURES = ("model_size", "kernel_only", "nlp_metrics", "log_me", "growing_slopes_kernel")
@@ -58,6 +63,7 @@ def some_curves(k=6, sizes=(0, 50, 100, 200, 400), seed=0):
 def some_features(names):
     k = np.arange(len(names))
     probes = {"kernel_8": 5.0 + k, "kernel_32": 4.0 + k, "pl_alpha": 2 + 0.1 * k, "log_me": -0.1 * k}
+    probes |= {"squared_residual": 400.0 + k, "remaining_1": 0.9 - 0.01 * k, "remaining_10": 0.3 + 0.01 * k}
     probes |= {"zero_shot_probe_loss": 6.0 + k, "decay": 1.0 + 0.1 * k, "trace": 3.0**k, "effective_rank": 9.0 - k}
     return pd.DataFrame({"size": 10.0 ** (5 + k), **probes}, index=list(names))
 

@@ -138,7 +138,7 @@ class ExpectedRegret(Policy):
         selector = self.selector
         if selector is None:
             made = default_selector(curves)
-            selector = self._defaults.setdefault(made.name, made)
+            selector = self._defaults.setdefault(made.slopes.name, made)
         done = np.unique(state.rungs_done[measured])
         ahead = state.rungs[np.unique((done + np.arange(LOOK_AHEAD)[:, None]).clip(max=state.rungs.size - 1))]
         return with_zero_shot(selector.forecast(curves, float(state.rungs[-1]), ahead), curves)

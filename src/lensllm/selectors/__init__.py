@@ -2,13 +2,16 @@
 
 from lensllm.selectors.accept_then_stop import AcceptThenStop
 from lensllm.selectors.base import Selector, forecast_path
+from lensllm.selectors.default import FORECAST_VERSION, default_selector
 from lensllm.selectors.gaussian_process import GaussianProcess
 from lensllm.selectors.growing_slopes import GrowingSlopes
-from lensllm.selectors.growing_slopes_kernel import FORECAST_VERSION, GrowingSlopesKernel, default_selector
+from lensllm.selectors.growing_slopes_kernel import GrowingSlopesKernel
 from lensllm.selectors.kernel_only import KernelOnly
+from lensllm.selectors.lensllm_law import LensLLMLawSelector
 from lensllm.selectors.log_me import LogMe
 from lensllm.selectors.model_size import ModelSize
 from lensllm.selectors.nlp_metrics import NlpMetrics
+from lensllm.selectors.prior_fitted import PriorFitted
 from lensllm.selectors.rectified_law import RectifiedLawSelector
 from lensllm.selectors.slope_growth import SlopeGrowth
 from lensllm.selectors.sub_tuning import SubTuning
@@ -22,9 +25,11 @@ __all__ = [
     "GrowingSlopes",
     "GrowingSlopesKernel",
     "KernelOnly",
+    "LensLLMLawSelector",
     "LogMe",
     "ModelSize",
     "NlpMetrics",
+    "PriorFitted",
     "RectifiedLawSelector",
     "Selector",
     "SlopeGrowth",

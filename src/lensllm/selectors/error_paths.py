@@ -57,6 +57,58 @@ def _target_normals(seed: int, name: str, draws: int) -> NDArray[np.float32]:
     return stream(seed, TARGET_STREAM, name).standard_normal((3, draws), dtype=np.float32)
 
 
+class Paths:
+    """Riemann-Liouville paths of candidates over the doublings beyond what was measured, and other normals of theirs.
+
+    Draws are keyed by the seed and the candidate's name; a path is drawn at the target first and elsewhere given that,
+    so that no draw at the target depends on other sizes.
+
+    Args:
+        seed: of all draws.
+        names: of candidates, K of them.
+        ahead: doublings at each size, shape (S, K), 0 or more.
+        target: position of the target among the sizes.
+        hurst: H of the paths, whose standard deviation at n doublings is n^H.
+        draws: number of possible worlds.
+    """
+
+    def __init__(self, seed: int, names: tuple[str, ...], ahead: Floats, target: int, hurst: float, draws: int) -> None:
+        self.seed, self.names, self.ahead, self.target = seed, names, ahead, target
+        self.hurst, self.draws = hurst, draws
+
+    def normals(self, rows: Rows, count: int) -> Floats:
+        """Three standard normals a draw of each of these candidates, shape (3, count, len(rows))."""
+        every = [_target_normals(self.seed, self.names[k], self.draws)[:, :count] for k in rows]
+        return np.stack(every, axis=-1)
+
+    def at(self, rows: Rows, at: Rows, at_target: Floats) -> Floats:
+        """X at these sizes, shape (draws, len(at), len(rows)), given the normals at the target (draws, len(rows))."""
+        if len(at) == 1 and at[0] == self.target:
+            return np.asarray((at_target * self.ahead[self.target, rows] ** self.hurst)[:, None])
+        return self._everywhere(rows, at_target)[:, at]
+
+    def _everywhere(self, rows: Rows, at_target: Floats) -> Floats:
+        """X at every size, shape (draws, S, len(rows))."""
+        draws = len(at_target)
+        paths = np.zeros((draws, len(self.ahead), len(rows)))
+        groups, of = np.unique(self.ahead[:, rows], axis=1, return_inverse=True)
+        for group, ahead in enumerate(groups.T):
+            mine = np.flatnonzero(of.ravel() == group)
+            sizes = np.flatnonzero(ahead > 0)
+            first = sizes == self.target
+            order = np.concatenate([sizes[first], sizes[~first]])
+            normals = np.empty((draws, order.size, mine.size))
+            for column, k in enumerate(rows[mine]):
+                rest = stream(self.seed, PATH_STREAM, self.names[k])
+                normals[:, int(first.any()) :, column] = rest.standard_normal((draws, int((~first).sum())))
+            if first.any():
+                normals[:, 0] = at_target[:, mine]
+            if order.size:
+                paths[:, order[:, None], mine] = _times(_root(tuple(ahead[order]), self.hurst), normals)
+                paths[:, self.target, mine] = at_target[:, mine] * ahead[self.target] ** self.hurst
+        return paths
+
+
 class GrowingErrors(Errors):
     """The errors of the default forecast, n doublings beyond a candidate's last measured size:
 
@@ -64,8 +116,7 @@ class GrowingErrors(Errors):
         candidate[n] = o X(n) + 0.03 n w (without a slope) + 0.005 w      X a path with H = 1.1; 0 where n = 0
                        + e n min(v, 0)                             e how much faster than is believed it still falls
 
-    The scales c and o of a draw come from `ErrorScale.draw`. Draws are keyed by the seed and the candidate's name; the
-    path is drawn at the target first and elsewhere given that, so that no draw at the target depends on other sizes.
+    The scales c and o of a draw come from `ErrorScale.draw`.
 
     Args:
         candidates: names, K of them.
@@ -94,9 +145,9 @@ class GrowingErrors(Errors):
         steepness: Floats | None = None,
     ) -> None:
         self.draws = draws
-        self._seed, self._names, self._target = seed, candidates, target
         self._ahead = np.nan_to_num(doublings_ahead)
-        self._hurst, self._common_exponent = candidate_error.exponent, common.exponent
+        self._common_exponent = common.exponent
+        self._paths = Paths(seed, candidates, self._ahead, target, candidate_error.exponent, draws)
         rng, count = stream(seed, SCALE_STREAM), hindcast.origins
         rivals = max(int(np.isfinite(doublings_ahead[target]).sum()), 1)
         self._common_scale = common.draw(hindcast.common, count, draws, rng)
@@ -105,7 +156,7 @@ class GrowingErrors(Errors):
         self._slope_sd = np.where(sloped, 0.0, NO_SLOPE_SD)
         self._falling = self._ahead * (np.zeros(len(candidates)) if steepness is None else steepness)
         still = np.hypot(self._still(np.arange(len(candidates))), np.sqrt(HALF) * self._falling)
-        self.sd = np.hypot(np.median(self._scale) * self._ahead**self._hurst, still)
+        self.sd = np.hypot(np.median(self._scale) * self._ahead**candidate_error.exponent, still)
 
     def _still(self, rows: Rows) -> Floats:
         """Standard deviation of what one normal a draw brings to all sizes of a candidate, shape (S, len(rows)).
@@ -125,36 +176,11 @@ class GrowingErrors(Errors):
         count = min(draws or self.draws, self.draws)
         if not len(rows):
             return np.zeros((count, len(at), 0))
-        every = [_target_normals(self._seed, self._names[k], self.draws)[:, :count] for k in rows]
-        normals = np.stack(every, axis=-1)
-        if len(at) == 1 and at[0] == self._target:
-            path = (normals[0] * self._ahead[self._target, rows] ** self._hurst)[:, None]
-        else:
-            path = self._paths(rows, normals[0])[:, at]
+        normals = self._paths.normals(rows, count)
+        path = self._paths.at(rows, at, normals[0])
         drawn = self._scale[:count, None, None] * path + self._still(rows)[at] * normals[1][:, None]
         falling = self._falling[np.ix_(at, rows)]
         return np.asarray(drawn + falling * np.minimum(normals[2], 0.0)[:, None] if falling.any() else drawn)
-
-    def _paths(self, rows: Rows, at_target: Floats) -> Floats:
-        """X at every size given the normals at the target (draws, len(rows)), shape (draws, S, len(rows))."""
-        draws = len(at_target)
-        paths = np.zeros((draws, len(self._ahead), len(rows)))
-        groups, of = np.unique(self._ahead[:, rows], axis=1, return_inverse=True)
-        for group, ahead in enumerate(groups.T):
-            mine = np.flatnonzero(of.ravel() == group)
-            sizes = np.flatnonzero(ahead > 0)
-            first = sizes == self._target
-            order = np.concatenate([sizes[first], sizes[~first]])
-            normals = np.empty((draws, order.size, mine.size))
-            for column, k in enumerate(rows[mine]):
-                rest = stream(self._seed, PATH_STREAM, self._names[k])
-                normals[:, int(first.any()) :, column] = rest.standard_normal((draws, int((~first).sum())))
-            if first.any():
-                normals[:, 0] = at_target[:, mine]
-            if order.size:
-                paths[:, order[:, None], mine] = _times(_root(tuple(ahead[order]), self._hurst), normals)
-                paths[:, self._target, mine] = at_target[:, mine] * ahead[self._target] ** self._hurst
-        return paths
 
 
 def _times(root: Floats, normals: Floats) -> Floats:

@@ -47,24 +47,6 @@ class GrowingSlopesKernel(GrowingSlopes):
         return super().point_forecast(with_kernel_curve(curves), target_size, sizes)
 
 
-FORECAST_VERSION = 2
-"""Raised whenever the default forecast changes, so that decisions taken with another are told apart. 1: three programs
-sampled it (0.1.0). 2: one forecast of joint paths, in which one odd reading moves nobody else, and the error scales
-that go with it."""
-
-
-def default_selector(curves: Curves) -> GrowingSlopes:
-    """What forecasts where nothing else was asked for: the default, with the kernel curve where candidates have one.
-
-    Example:
-        >>> default_selector(Curves(("a",), [50, 100], [[2.0, 1.9]])).name
-        'growing_slopes'
-    """
-    columns = [f"{PREFIX}{d}" for d in kernel_sizes(curves) if d >= SMALLEST]
-    probed = bool(columns) and np.isfinite(curves.features[columns].to_numpy(float)).any()
-    return GrowingSlopesKernel() if probed else GrowingSlopes()
-
-
 def with_kernel_curve(curves: Curves) -> Curves:
     """The same curves with the kernel curve's losses below the smallest measured size.
 

@@ -1,0 +1,143 @@
+"""What the networks fitted to the prior say of curves as they were measured, in log loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensllm.arrays import Floats
+from lensllm.curves import Curves
+from lensllm.prior.features import Seen, see
+from lensllm.prior.network import Said, say
+from lensllm.selectors.log_curves import LogCurves, pulled_in, without_spikes
+
+ODD = 0.03
+"""Of log loss, by which a reading has to lie off its neighbours to be a spike: two seeds differ by 0.03 at most."""
+ROUNDING = 1e-9
+ADAPTERS = ("lora", "qlora")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said of K candidates at S sizes beyond what was measured; 0 at sizes that were, and of unknown ones.
+
+    Attributes:
+        known: which candidates were measured, shape (K,).
+        last: log loss each was last measured at, shape (K,).
+        own: expected move of each beside the middle candidate's, shape (S, K).
+        weight: of the P parts that a move can be of, shape (S, K, P).
+        place: middle of each part beside `own`, shape (S, K, P).
+        scale: of each part, a Student's t of 4 degrees, shape (S, K, P).
+        common: expected move of all candidates, further for those that stopped earlier, shape (S, K).
+        common_scale: of it, a Student's t of 4 degrees, shape (S, K).
+        further: how much further each moves than the average candidate, as a factor, shape (S, K).
+    """
+
+    known: NDArray[np.bool_]
+    last: Floats
+    own: Floats
+    weight: Floats
+    place: Floats
+    scale: Floats
+    common: Floats
+    common_scale: Floats
+    further: Floats
+
+
+def ask(curves: Curves, sizes: Floats, kind: int) -> Told:
+    """What the networks say of curves of which two candidates or more were measured.
+
+    Of each candidate they are asked as if the odd readings of others (`log_curves.pulled_in`) had gone with the pool,
+    so that one odd reading moves nobody else; of those that have some, with all readings as they are.
+
+    Args:
+        curves: of the pool.
+        sizes: what is asked for, S of them.
+        kind: position in `lensllm.prior.TOLD`, -1 where it is not known.
+    """
+    logs = LogCurves.of(curves)
+    known = np.asarray(np.isfinite(logs.y).any(axis=1))
+    y = logs.y[known]
+    smooth = without_spikes(y)
+    far = np.asarray((np.abs(smooth - y) > ODD) | (np.abs(pulled_in(smooth) - smooth) > ROUNDING))
+    odd = np.asarray(far.any(axis=1))
+    seen = _seen(curves, logs, known, sizes, kind, _with_the_pool(logs.x, y, far))
+    said = _beside(say(seen.rows))
+    if odd.any():
+        raw = _seen(curves, logs, known, sizes, kind, y)
+        seen, said = _of_each(odd, seen, said, raw, _beside(say(raw.rows)))
+
+    def of_all(values: Floats) -> Floats:
+        whole = np.zeros((len(values), known.size, *values.shape[2:]))
+        whole[:, known] = values
+        return whole
+
+    unit = seen.unit
+    typical = np.where(unit.any(axis=1), unit.mean(axis=1), 1.0)[:, None]
+    last = np.full(known.size, np.nan)
+    last[known] = seen.last[0]
+    own = said.mean
+    return Told(
+        known,
+        last,
+        of_all(own * unit),
+        of_all(said.weight),
+        of_all((said.place - own[:, :, None]) * unit[:, :, None]),
+        of_all(said.scale * unit[:, :, None]),
+        of_all(said.common[:, None] * unit),
+        of_all(said.common_scale[:, None] * unit),
+        of_all(unit / typical),
+    )
+
+
+def _seen(curves: Curves, logs: LogCurves, known: NDArray[np.bool_], sizes: Floats, kind: int, y: Floats) -> Seen:
+    """The pool with these readings as it stands before each of the sizes, one row of `Seen` a size."""
+    tuned = np.isin(np.log2(np.maximum(curves.sizes, 1e-300)), logs.x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = (curves.standard_errors / curves.losses)[known][:, tuned]
+        zero_shot = np.log(curves.at(0))[known] if 0 in curves.sizes else np.full(len(y), np.nan)
+    adapter = np.array([float(method in ADAPTERS) for method in curves.methods])[known]
+    parameters = (
+        curves.features["size"].to_numpy(float)[known] if "size" in curves.features else np.full(len(y), np.nan)
+    )
+    size = np.log2(np.where(parameters > 0, parameters, np.nan))
+    pool = (logs.x, y, errors, np.where(np.isfinite(zero_shot), zero_shot, np.nan), size, adapter)
+    x, y, errors, zero_shot, size, adapter = (np.broadcast_to(values, (len(sizes), *values.shape)) for values in pool)
+    return see(x, y, errors, zero_shot, size, adapter, np.log2(sizes) - logs.x[-1], np.full(len(sizes), kind))
+
+
+def _with_the_pool(x: Floats, y: Floats, odd: NDArray[np.bool_]) -> Floats:
+    """y with odd readings (K, S) put where the pool went from the nearest others of the same candidate, shape (K, S)."""
+    steps = np.where(odd, np.nan, y)[:, 1:] - np.where(odd, np.nan, y)[:, :-1]
+    taken = np.isfinite(steps).any(axis=0)
+    path = np.zeros(x.size)
+    path[1:][taken] = np.nanmedian(steps[:, taken], axis=0)
+    path = np.cumsum(path)
+    tame = y.copy()
+    for row in np.flatnonzero(odd.any(axis=1)):
+        good = np.isfinite(y[row]) & ~odd[row]
+        if good.any():
+            tame[row, odd[row]] = np.interp(x[odd[row]], x[good], (y[row] - path)[good]) + path[odd[row]]
+    return tame
+
+
+def _of_each(odd: NDArray[np.bool_], seen: Seen, said: Said, raw: Seen, as_read: Said) -> tuple[Seen, Said]:
+    """Of candidates with odd readings what is said of all as they were read, of the rest what is said without those."""
+    parts = odd[:, None]
+    return (
+        Seen(seen.rows, np.where(odd, raw.unit, seen.unit), raw.last),
+        Said(
+            np.where(parts, as_read.weight, said.weight),
+            np.where(parts, as_read.place, said.place),
+            np.where(parts, as_read.scale, said.scale),
+            said.common,
+            said.common_scale,
+        ),
+    )
+
+
+def _beside(said: Said) -> Said:
+    """Own moves beside the middle candidate's, which no single one sets."""
+    return replace(said, place=said.place - np.median(said.mean, axis=1)[:, None, None])
