@@ -91,5 +91,5 @@ def test_on_pools_of_the_prior_it_is_calibrated_and_knows_more_than_the_slopes(s
 
 
 def test_the_kind_is_one_of_those_that_are_known():
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="novels"):
         PriorFitted(kind="novels")

@@ -55,6 +55,8 @@ class PriorFitted(Selector):
         self.slopes = slopes or GrowingSlopes()
         self.own_weight = own_weight
         self.common_weight = common_weight
+        if kind and kind not in TOLD:
+            raise ValueError(f"kind is {kind!r}, expected one of {', '.join(TOLD)}")
         self.kind = TOLD.index(kind) if kind else -1
 
     def _forecast(self, curves: Curves, target_size: float, sizes: Floats) -> Forecast:

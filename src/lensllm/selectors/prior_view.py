@@ -109,7 +109,7 @@ def _seen(curves: Curves, logs: LogCurves, known: NDArray[np.bool_], sizes: Floa
 
 
 def _with_the_pool(x: Floats, y: Floats, odd: NDArray[np.bool_]) -> Floats:
-    """y with odd readings (K, S) put where the pool went from the nearest others of the same candidate, shape (K, S)."""
+    """y with odd readings put where the pool went from the nearest others of the same candidate, shape (K, S)."""
     steps = np.where(odd, np.nan, y)[:, 1:] - np.where(odd, np.nan, y)[:, :-1]
     taken = np.isfinite(steps).any(axis=0)
     path = np.zeros(x.size)
