@@ -16,7 +16,7 @@ from evidence.study.curves import own_curves
 from lensllm.laws import RectifiedLaw
 from lensllm.search.regret import ExpectedRegret
 from lensllm.search.replay import replay
-from lensllm.selectors import GrowingSlopes, forecast_path
+from lensllm.selectors import PriorFitted, forecast_path
 
 TASK = "define"
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#8d6a9f")
@@ -100,7 +100,7 @@ def forecast(study: StudyConfig) -> go.Figure:
     """Losses up to 400 examples, the forecast to all the data with its interval, and what came."""
     curves = own_curves(study, [TASK])[TASK].of(["gpt2-0.2m-random", "gpt2-0.9m-glosses-1.5m", "llama-0.9m-mix-5m"])
     seen = curves.up_to(400)
-    path = forecast_path(GrowingSlopes(), seen, curves.sizes[-1])
+    path = forecast_path(PriorFitted(), seen, curves.sizes[-1])
     figure = go.Figure()
     for k, (name, colour) in enumerate(zip(curves.candidates, COLOURS, strict=False)):
         low, high = np.quantile(path.paths[:, :, k], [0.05, 0.95], axis=0)

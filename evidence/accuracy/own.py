@@ -62,7 +62,6 @@ def selectors() -> dict[str, Selector]:
 def probe_selectors() -> dict[str, Selector]:
     """Those that need the probes of every candidate."""
     return {
-        "lensllm_law": LensLLMLawSelector(),
         "growing_slopes_kernel": GrowingSlopesKernel(),
         "kernel_only": KernelOnly(),
         "nlp_metrics": NlpMetrics(),
@@ -106,6 +105,8 @@ def run(
     methods = selectors()
     if all(set(KERNEL_FEATURES) <= set(curves.features) for curves in data.values()):
         methods |= probe_selectors()
+    if all({"squared_residual", "remaining_1"} <= set(curves.features) for curves in data.values()):
+        methods["lensllm_law"] = LensLLMLawSelector()
     made = {name: forecasts(name, selector, data) for name, selector in methods.items()}
     sure = made[DEFAULT] if report else left_out(data)
     scores = {name: score(found, data) for name, found in made.items()}

@@ -196,7 +196,7 @@ def _speed(speed: dict[str, float]) -> str:
 def budgets_figure(methods: dict[str, Any]) -> go.Figure:
     """PearCorr and RelAcc against the budget, one line a method."""
     figure = make_subplots(1, 2, subplot_titles=["PearCorr", "RelAcc"])
-    colours = ["#d1495b", "#00798c", "#30638e", "#edae49", "#6a4c93", "#8d99ae", "#adb5bd"]
+    colours = ["#d1495b", "#f4a261", "#00798c", "#30638e", "#edae49", "#6a4c93", "#8d99ae", "#adb5bd"]
     for name, colour in zip(SHOWN, colours, strict=True):
         for column, metric in enumerate(("pearcorr", "rel_acc"), 1):
             by_budget = methods[name][metric]["by_budget"]

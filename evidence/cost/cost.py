@@ -30,7 +30,7 @@ from lensllm.search.policy import Policy
 from lensllm.search.regret import ExpectedRegret
 from lensllm.search.replay import replay
 from lensllm.search.successive_halving import SuccessiveHalving
-from lensllm.selectors import AcceptThenStop, GrowingSlopes
+from lensllm.selectors import AcceptThenStop, GrowingSlopes, PriorFitted
 from lensllm.selectors.base import PointSelector
 from lensllm.selectors.fitted_laws import FittedLaws
 
@@ -183,7 +183,7 @@ class Trace:
         return max(int(np.searchsorted(self.spent, budget, side="right")) - 1, 0)
 
 
-def traces(pool: Pool, selector: GrowingSlopes, start_part: float, subsets: int | None = None) -> list[Trace]:
+def traces(pool: Pool, selector: PriorFitted, start_part: float, subsets: int | None = None) -> list[Trace]:
     """The default policy's decisions to their end; stopping earlier is reading the trace up to there."""
     made = []
     policy = ExpectedRegret(p_best=1.0, start_part=start_part, selector=selector)
@@ -352,7 +352,7 @@ def reliability(by_task: dict[str, list[Trace]]) -> list[dict[str, float]]:
     ]
 
 
-def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], GrowingSlopes]:
+def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], PriorFitted]:
     """The default selector with error scales from every set of one or two of the published tasks."""
     data = load()
     laws = FittedLaws()
@@ -363,7 +363,7 @@ def calibrated_selectors(tasks: Sequence[str]) -> dict[frozenset[str], GrowingSl
     made = {}
     for known in sets:
         common, own = calibrate(sorted(known), past, [case for case in cases if case.task in known])
-        made[known] = GrowingSlopes(common=common, candidate_error=own, laws=laws)
+        made[known] = PriorFitted(GrowingSlopes(common=common, candidate_error=own, laws=laws))
     return made
 
 
@@ -413,7 +413,7 @@ def run_own(study: StudyConfig, *, report: bool, subsets: int = SUBSETS) -> dict
     names = list(pools)
     fixed = fixed_outcomes(pools)
     by_shape: dict[Shape, dict[str, list[Trace]]] = {
-        (part,): {t: traces(pools[t], GrowingSlopes(), part) for t in names} for part in START_PARTS
+        (part,): {t: traces(pools[t], PriorFitted(), part) for t in names} for part in START_PARTS
     }
     told("own curves")
     outcomes = fixed | default_outcomes(by_shape)

@@ -18,7 +18,7 @@ import numpy as np
 from evidence.results import write_numbers
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
-from lensllm.selectors import GrowingSlopes
+from lensllm.selectors import PriorFitted
 
 RESULT = Path(__file__).with_suffix(".json")
 FIRST_SEED, POOLS = 10_000, 500
@@ -52,7 +52,7 @@ def with_odd_reading(curves: Curves, rng: np.random.Generator) -> tuple[Curves, 
 
 def centre_and_width(curves: Curves, target: float) -> tuple[Floats, Floats]:
     """Log of the mean forecast and width of the 90 % interval in logs, of every candidate."""
-    forecast = GrowingSlopes().forecast(curves, target)
+    forecast = PriorFitted().forecast(curves, target)
     edges = np.log(forecast.interval())
     return np.log(forecast.mean), edges[:, 1] - edges[:, 0]
 

@@ -38,7 +38,7 @@ def test_a_case_costs_1_to_fine_tune_and_2_with_its_ladder(pools):
 
 
 def test_stopping_earlier_is_reading_the_trace_up_to_there(pools):
-    [trace] = cost.traces(pools["gigaword"], cost.GrowingSlopes(), 0.004, subsets=1)
+    [trace] = cost.traces(pools["gigaword"], cost.PriorFitted(), 0.004, subsets=1)
     rows = pools["gigaword"].subsets[0]
     curves, costs, losses = pools["gigaword"].case(rows)
     for budget in (0.02, 0.05):
@@ -93,7 +93,7 @@ def test_subsets_are_the_same_every_time():
 def test_the_page_shows_every_policy(pools):
     few = {t: cost.Pool(p.curves.up_to(6400), p.costs[:, :6], p.subsets[:2]) for t, p in pools.items()}
     made = cost.fixed_outcomes(few)
-    by_shape = {(0.05,): {t: cost.traces(p, cost.GrowingSlopes(), 0.05) for t, p in few.items()}}
+    by_shape = {(0.05,): {t: cost.traces(p, cost.PriorFitted(), 0.05) for t, p in few.items()}}
     all_of_them = made | cost.default_outcomes(by_shape)
     split = {
         "tasks": TASKS, "subsets": 2, "models": 20, "seed": 0,

@@ -23,15 +23,15 @@ from lensllm.selectors.slopes import Slopes
 class PriorFitted(Selector):
     """Growing slopes, and beside them a network that was fitted to nothing but simulated pools of curves.
 
-    What all candidates do together is forecast by `GrowingSlopes`. What each does beside the others is 3/4 its and 1/4
-    the network's, and how wrong that can be the network says alone (`PriorErrors`): it reads from how rough, how far
-    apart and how short the curves are what the slopes' own past cannot tell. The prior is in `lensllm.prior`.
+    What all candidates do together is forecast by `GrowingSlopes`. What each does beside the others is half its and
+    half the networks', and how wrong that can be the networks say alone (`PriorErrors`): they read from how rough, how
+    far apart and how short the curves are what the slopes' own past cannot tell. The prior is in `lensllm.prior`.
     With a single measured candidate there is nothing beside which it does something: the slopes' forecast then.
 
     Args:
         slopes: makes the means; `GrowingSlopes` if None.
-        own_weight: of the network in what each candidate does beside the others; the slopes have the rest.
-        common_weight: of the network in what all do.
+        own_weight: of the networks in what each candidate does beside the others; the slopes have the rest.
+        common_weight: of the networks in what all do.
         kind: of the pool, one of `lensllm.prior.TOLD`; empty where it is not known.
 
     Raises:
@@ -48,7 +48,7 @@ class PriorFitted(Selector):
     def __init__(
         self,
         slopes: GrowingSlopes | None = None,
-        own_weight: float = 0.25,
+        own_weight: float = 0.5,
         common_weight: float = 0.0,
         kind: str = "",
     ) -> None:
