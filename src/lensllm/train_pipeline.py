@@ -23,7 +23,7 @@ from lensllm.inputs import read_scoring
 from lensllm.jobs import Job, Lost
 from lensllm.measured_inputs import read_measured
 from lensllm.provenance import Provenance
-from lensllm.recorded import device_told, versions
+from lensllm.recorded import versions
 from lensllm.selection import LEVEL, Ranked, Selection
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.text import visible
@@ -151,6 +151,8 @@ def _forecast(selection: Selection, row: Ranked, examples: int) -> tuple[float |
 
 def _differences(origin: Provenance) -> tuple[str, ...]:
     """What is other than it was in the selection and may change a loss."""
+    from lensllm.tuning.device import device_told
+
     now = {"the device": device_told(), **versions("bitsandbytes" in origin.versions)}
     was = {"the device": origin.device, **origin.versions}
     changed = [f"{name} was {was[name]} and is {now[name]}" for name in now if name in was and was[name] != now[name]]

@@ -53,6 +53,7 @@ class Ray(Executor):
 
     Attributes:
         each: cores and GPUs of every job.
+        device: of the largest node, in words.
 
     Raises:
         InputError: if there is no such cluster, or no node of it can run such jobs.
@@ -65,6 +66,7 @@ class Ray(Executor):
             self._survey = Survey(self._ray)
             self._nodes = Nodes.of(self._survey.first())
             self.each = share(self._nodes.all.values(), workers, gpus_per_run)
+            self.device = self._nodes.largest.told
         except BaseException:
             self._connection.leave()
             raise

@@ -31,6 +31,7 @@ class Told:
         kind: of the device that torch finds there.
         free: bytes of it that tensors can take.
         dtype: that it computes in.
+        device: its name.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Told:
     kind: str
     free: int
     dtype: str
+    device: str
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ def versions() -> dict[str, str]:
 
 def tell() -> Told:
     """What this node is."""
-    from lensllm.tuning.device import device, own_dtype
+    from lensllm.tuning.device import device, device_told, own_dtype
     from lensllm.tuning.device_memory import free_bytes
 
     kind = device().type
-    return Told(platform.node(), versions(), kind, free_bytes(kind), own_dtype())
+    return Told(platform.node(), versions(), kind, free_bytes(kind), own_dtype(), device_told())
 
 
 def packed(job: Job) -> tuple[Job, Sent | None, Task | None]:
