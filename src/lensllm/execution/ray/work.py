@@ -44,7 +44,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Lacking:
-    """A job that was not begun: its node has not got the model.
+    """A job that was not begun: its node has not got the model, or the folder that it writes to.
 
     Attributes:
         reason: a sentence with the node's name.
@@ -83,6 +83,7 @@ def work(job: Job, sent: Sent | None, task: Task | None) -> Record | Lacking:
         assert isinstance(job, CandidateJob)
         assert task is not None
         try:
+            job.check_here()
             job = replace(job, candidate=found_here(sent), task=task)
         except InputError as error:
             return Lacking(f"node {platform.node()} cannot run {sent.candidate.name}: {error}")
