@@ -212,7 +212,7 @@ def test_records_are_equal_bit_for_bit_though_a_node_dies(cluster, model_folders
         first = set(executor._nodes.all)
         remove = Remove(cluster, executor)
         told = drive(Jobs(list(jobs)), executor, store, [remove])
-        while executor.free_slots < 2:
+        while executor.free_slots < 2 or first <= set(executor._nodes.all):
             executor._look()
             executor.submit(ToyJob("a"))
             while executor.wait() is None:
