@@ -17,6 +17,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 import lensllm
+from lensllm.execution import InProcess
+from lensllm.handover.claim import check_claim, claim
+from lensllm.handover.steps import StepsRead, StepsWritten
+from lensllm.jobs import Lost
 from lensllm.selection import Selection
 from lensllm.tasks import read_task
 from lensllm.tuning.step_progress import StepProgress
@@ -178,6 +182,57 @@ def test_what_a_killed_run_took_is_counted(copy, monkeypatch):
     assert second.loss.reached == first.loss.reached
 
 
+def test_a_try_that_another_has_taken_over_writes_nothing_more(copy, monkeypatch):
+    def taken_over(self, name, done, total):
+        if done == 8:
+            claim(copy / "one")
+
+    monkeypatch.setattr(StepProgress, "__call__", taken_over)
+    options = {"candidate": "gpt full", "examples": 50, "output_dir": copy / "one", "save_steps": 5}
+    with pytest.raises(lensllm.InputError, match="is not the folder there that it is where the command runs"):
+        Selection.load(copy).train(**options, progress=True)
+    assert [path.name for path in copy.glob("one/checkpoints/*/*")] == ["checkpoint-5"]
+    assert [path.name for path in copy.glob("one/*")] == ["checkpoints"]
+
+
+def test_a_training_whose_worker_dies_twice_can_be_gone_on_with(copy, monkeypatch):
+    lost = []
+    monkeypatch.setattr(InProcess, "wait", lambda executor, timeout: lost.append(executor._job) or died(executor))
+    with pytest.raises(lensllm.InputError, match=r"50 examples: it died, twice; the same command goes on from the"):
+        Selection.load(copy).train(candidate="gpt full", examples=50)
+    assert len({job.claim for job in lost}) == len(lost) == 2
+    monkeypatch.undo()
+    assert Selection.load(copy).train(candidate="gpt full", examples=50).examples == 50
+
+
+def died(executor):
+    job, executor._job = executor._job, None
+    return job, Lost("it died")
+
+
+def test_a_claimed_folder_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "checkpoints").mkdir()
+    token = claim(tmp_path)
+    check_claim(tmp_path, token)
+    monkeypatch.setattr("os.access", lambda *given: False)
+    with pytest.raises(lensllm.InputError, match=r"cannot be written there: name one on a disk that all nodes have"):
+        check_claim(tmp_path, token)
+
+
+def test_steps_that_a_file_tells_are_told_with_the_time_left(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lensllm.handover.steps.EVERY", 0.0)
+    written, told = StepsWritten(tmp_path / "steps"), StepProgress("a on 9 examples")
+    read = StepsRead(tmp_path / "steps", told)
+    read.look()
+    for done in (1, 1, 2, 10):
+        written("learning rate 0.1", done, 10)
+        read.look()
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first == "a on 9 examples, learning rate 0.1: step 1 of 10"
+    assert re.fullmatch(r"a on 9 examples, learning rate 0.1: step 2 of 10, .* left", second)
+    assert last == "a on 9 examples, learning rate 0.1: step 10 of 10"
+
+
 def test_an_encoder_decoder_is_trained(model_folders, sums_file, tmp_path, capsys):
     folder = selected(tmp_path / "out", sums_file, [model_folders["t5"]], num_train_epochs=1)
     run(capsys, "train", folder, "--examples", 60)
@@ -222,6 +277,8 @@ def test_bad_input_is_one_sentence(copy, capsys, tmp_path, sums_file):
     assert "is not empty" in refused(capsys, "train", copy, "--output-dir", tmp_path / "full")
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
     assert "is no folder" in refused(capsys, "train", copy, "--output-dir", copy / "curves.csv")
+    with pytest.raises(lensllm.InputError, match=r"option 'executor': .*, got 'slurm'"):
+        Selection.load(copy).train(executor="slurm")
 
 
 def test_checkpoints_of_another_training_are_left_alone(copy, capsys, tmp_path):

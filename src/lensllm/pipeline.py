@@ -121,6 +121,8 @@ def _selection(
     command: str | None = None,
     ray: Ray | None = None,
 ) -> Selection:
+    from lensllm.tuning.device import device_told
+
     tracking = _tracking(config)
     task, found, chosen = read_candidates(config, data)
     tracking = replace(tracking, group=f"{task.name}-{tracking.group}") if tracking else None
@@ -163,7 +165,9 @@ def _selection(
             if scores:
                 left = [record for record in records if record.candidate not in work.taken_out]
                 selection = selection.with_scores(left, scores)
-            origin = provenance_of(config, task, candidates, records, work.training_config, command)
+            origin = provenance_of(
+                config, task, candidates, records, work.training_config, ray.device if ray else device_told(), command
+            )
             selection = replace(selection, provenance=origin, folder=folder)
             selection.save(folder)
             write_report(selection, folder / "report.html")

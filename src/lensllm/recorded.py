@@ -33,6 +33,7 @@ def provenance_of(
     candidates: Sequence[Candidate],
     records: Iterable[Record],
     training: TrainingConfig,
+    device: str,
     command: str | None = None,
 ) -> Provenance:
     """Everything that a selection came from.
@@ -43,6 +44,7 @@ def provenance_of(
         candidates: that took part.
         records: of all that was measured.
         training: how runs were trained.
+        device: that they were trained on, in words.
         command: as it was typed; None from Python.
     """
     runs = [one for one in records if isinstance(one, Run) and one.status == "done"]
@@ -51,7 +53,7 @@ def provenance_of(
         command,
         datetime.now(UTC).isoformat(timespec="seconds"),
         versions(four_bits),
-        device_told(),
+        device,
         _task_origin(config, task),
         tuple(_candidate_origin(one, runs) for one in candidates),
         training,
@@ -74,18 +76,6 @@ def versions(four_bits: bool = False) -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "unknown"
     return found
-
-
-def device_told() -> str:
-    """The device in words: its kind, and its name where it has one."""
-    import torch
-
-    from lensllm.tuning.device import device
-
-    kind = device().type
-    if kind == "cuda":
-        return f"cuda ({torch.cuda.get_device_name()})"
-    return f"cpu ({platform.machine()})" if kind == "cpu" else kind
 
 
 def file_fingerprint(path: str | Path) -> str:

@@ -417,10 +417,12 @@ class Selection:
         Args:
             task: the examples, where they came from a Python program.
             options: `candidate` (the winner), `examples` (all), `merge` (an adapter into its base), `output_dir`
-                (`trained/NAME` in the selection's folder), `save_steps` (0.1: ten checkpoints) and `progress`.
+                (`trained/NAME` in the selection's folder), `save_steps` (0.1: ten checkpoints), `progress`, `executor`
+                and `ray_address` (those of the selection).
 
         Raises:
-            InputError: if there is nothing to train, base or data have changed since, or the target is not empty.
+            InputError: if there is nothing to train, base or data have changed since, the target is not empty, or
+                no node of the cluster can be reached or sees the target.
 
         >>> import tempfile
         >>> from lensllm import select

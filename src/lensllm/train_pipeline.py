@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,25 +13,25 @@ from typing import Any
 
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError, TooFewExamples
-from lensllm.execution import Executor, InProcess, Processes
-from lensllm.execution.devices import shares
 from lensllm.handover import history
 from lensllm.handover.card import base_of, write_card
+from lensllm.handover.carry_out import carry_out
 from lensllm.handover.jobs import MERGED, Merge, Train
 from lensllm.handover.measured import inherited
+from lensllm.handover.place import Place, here, on_ray
 from lensllm.handover.target import folder_name, held
 from lensllm.handover.trained import Outcome, Trained
 from lensllm.inputs import read_scoring
-from lensllm.jobs import Job, Lost
 from lensllm.measured_inputs import read_measured
 from lensllm.provenance import Provenance
-from lensllm.recorded import device_told, versions
+from lensllm.recorded import versions
 from lensllm.selection import LEVEL, Ranked, Selection
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.text import visible
 from lensllm.tuning.run import Run
 
 TRAINED = "trained"
+AS_SELECTED = "the selection's runs went there, and so does this training: --executor processes trains on this machine"
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class TrainOptions:
         output_dir: of the model; a folder inside the selection's if None.
         save_steps: steps between two checkpoints; below 1 a part of all steps.
         progress: whether steps are told on stderr.
+        executor: `processes` (this machine) or `ray`; where the selection's runs went if None.
+        ray_address: of the cluster, as in `select`; that of the selection if None.
     """
 
     candidate: str | None = None
@@ -53,6 +57,8 @@ class TrainOptions:
     output_dir: str | Path | None = None
     save_steps: float = 0.1
     progress: bool = False
+    executor: str | None = None
+    ray_address: str | None = None
 
 
 def train_selection(selection: Selection, options: TrainOptions | None = None, task: Any = None) -> Trained:
@@ -65,7 +71,8 @@ def train_selection(selection: Selection, options: TrainOptions | None = None, t
 
     Raises:
         InputError: if there is nothing to train, base or data are others than those that were measured, the target
-            directory is not empty, or the candidate cannot be trained.
+            directory is not empty, the cluster cannot be reached or used, none of its nodes sees the target directory,
+            or the candidate cannot be trained.
     """
     options, folder, origin = options or TrainOptions(), selection.folder, selection.provenance
     if origin is None or folder is None:
@@ -74,23 +81,23 @@ def train_selection(selection: Selection, options: TrainOptions | None = None, t
     source, examples = origin.candidate(row.candidate), _examples(selection, options.examples)
     if options.merge and source.method == "full":
         raise InputError(f"{row.candidate} is tuned in full, so there is no adapter to merge: leave --merge out")
-    config = SelectConfig.of(**origin.settings)
+    config = _config(origin, options)
     data, candidate = read_measured(origin, source, task)
     scoring, _ = read_scoring(config, data, [candidate])
     target = Path(options.output_dir) if options.output_dir else folder / TRAINED / folder_name(row.candidate)
-    rung = inherited(source, examples)
+    rung, absolute = inherited(source, examples), str(target.absolute())
     job = Train(
         candidate, data, origin.training, examples, learning_rate=rung[0], previous_validation_loss=rung[1],
-        scoring=scoring, folder=str(target), base=base_of(source), revision=source.revision if source.hub_id else "",
+        scoring=scoring, folder=absolute, base=base_of(source), revision=source.revision if source.hub_id else "",
         save_steps=options.save_steps, progress=options.progress,
     )  # fmt: skip
-    notes = _differences(origin)
-    for note in notes:
-        logger.warning("note: %s", visible(note))
-    with held(target, job), _executor(config.gpus_per_run) as executor:
-        run = _done(executor, job)
-        merge = Merge(candidate, data, origin.training, examples, folder=str(target)) if options.merge else None
-        merged = _done(executor, merge) if merge else None
+    with held(target, job), _place(job, config, options, folder) as place:
+        notes = _differences(origin, place.device)
+        for note in notes:
+            logger.warning("note: %s", visible(note))
+        run = carry_out(place.executor, place.job)
+        merge = Merge(candidate, data, origin.training, examples, folder=absolute) if options.merge else None
+        merged = carry_out(place.executor, merge) if merge else None
     trained = Trained(
         target, row.candidate, row.method, examples, _outcomes(selection, row, run), run.learning_rate,
         run.validation, origin.training.steps(examples), run.flops, run.seconds, target / MERGED if merged else None,
@@ -149,44 +156,37 @@ def _forecast(selection: Selection, row: Ranked, examples: int) -> tuple[float |
     return float(made.mean[k]), (float(low), float(high))
 
 
-def _differences(origin: Provenance) -> tuple[str, ...]:
+def _config(origin: Provenance, options: TrainOptions) -> SelectConfig:
+    """What the selection was told, and where the training is to run."""
+    asked = {"executor": options.executor, "ray_address": options.ray_address}
+    return SelectConfig.of(**origin.settings | {name: value for name, value in asked.items() if value is not None})
+
+
+@contextmanager
+def _place(job: Train, config: SelectConfig, options: TrainOptions, folder: Path) -> Iterator[Place]:
+    """This machine or the cluster; where nobody asked for the cluster, that is said."""
+    if config.executor == "processes":
+        with here(job, config.gpus_per_run) as place:
+            yield place
+        return
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(on_ray(job, config.gpus_per_run, config.ray_address, folder))
+        except InputError as error:
+            if options.executor:
+                raise
+            raise InputError(f"{error}; {AS_SELECTED}") from error
+        if not options.executor:
+            logger.warning("ray: %s", AS_SELECTED)
+        yield place
+
+
+def _differences(origin: Provenance, device: str) -> tuple[str, ...]:
     """What is other than it was in the selection and may change a loss."""
-    now = {"the device": device_told(), **versions("bitsandbytes" in origin.versions)}
+    now = {"the device": device, **versions("bitsandbytes" in origin.versions)}
     was = {"the device": origin.device, **origin.versions}
     changed = [f"{name} was {was[name]} and is {now[name]}" for name in now if name in was and was[name] != now[name]]
     return (f"since the selection {', '.join(changed)}: losses may differ by more than was forecast",) * bool(changed)
-
-
-def _executor(gpus_per_run: int) -> Executor:
-    """This process, or where it sees more GPUs than the run is to have, one that does not."""
-    environments = shares(1, gpus_per_run)
-    if not environments or not environments[0] or _gpus() <= gpus_per_run:
-        return InProcess()
-    return Processes(1, environments=environments)
-
-
-def _gpus() -> int:
-    import torch
-
-    return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-
-
-def _done(executor: Executor, job: Job) -> Run:
-    """The run of a job.
-
-    Raises:
-        InputError: if it failed or diverged.
-    """
-    executor.submit(job)
-    ended = executor.wait()
-    assert ended is not None
-    record = ended[1]
-    if isinstance(record, Lost):
-        raise InputError(f"{job.label}: {record.reason}; the same command goes on from the last checkpoint")
-    assert isinstance(record, Run)
-    if record.status != "done":
-        raise InputError(f"{job.label} {record.status}: {record.error}")
-    return record
 
 
 def _rows(trained: Trained, origin: Provenance) -> list[history.HistoryRow]:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -13,11 +15,12 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
-from commands import refused  # noqa: E402
+from commands import refused, run  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
 import lensllm  # noqa: E402
 from lensllm.candidates import find_candidate  # noqa: E402
+from lensllm.cli import main  # noqa: E402
 from lensllm.errors import InputError  # noqa: E402
 from lensllm.execution import InProcess  # noqa: E402
 from lensllm.execution.ray import executor as ray_executor  # noqa: E402
@@ -30,9 +33,11 @@ from lensllm.probes.measure_job import Measure  # noqa: E402
 from lensllm.search.base import Jobs  # noqa: E402
 from lensllm.search.callbacks import Callback  # noqa: E402
 from lensllm.search.driver import drive  # noqa: E402
+from lensllm.selection import Selection  # noqa: E402
 from lensllm.store import Store  # noqa: E402
 from lensllm.tasks import read_task  # noqa: E402
 from lensllm.testing import ExecutorContract, ToyJob  # noqa: E402
+from lensllm.tuning.device import device_told  # noqa: E402
 from lensllm.tuning.fine_tune import FineTune  # noqa: E402
 from lensllm.tuning.run import Run  # noqa: E402
 from lensllm.tuning.training_config import TrainingConfig  # noqa: E402
@@ -85,6 +90,7 @@ def test_a_cluster_of_the_program_itself_is_left_as_it_was(cluster):
         with joined() as executor:
             assert executor.said[0] == "this program's own Ray cluster runs the jobs and goes on afterwards"
             assert executor.said[1].startswith("at most 2 jobs at once, each with 1 core, on ")
+            assert executor.device == device_told()
     assert ray.is_initialized()
     assert len(cluster.list_all_nodes()) == 2
 
@@ -206,7 +212,7 @@ def test_records_are_equal_bit_for_bit_though_a_node_dies(cluster, model_folders
         first = set(executor._nodes.all)
         remove = Remove(cluster, executor)
         told = drive(Jobs(list(jobs)), executor, store, [remove])
-        while executor.free_slots < 2:
+        while executor.free_slots < 2 or first <= set(executor._nodes.all):
             executor._look()
             executor.submit(ToyJob("a"))
             while executor.wait() is None:
@@ -321,3 +327,98 @@ def test_a_missing_package_is_one_sentence(model_folders, sums_file, capsys, mon
     monkeypatch.setitem(sys.modules, "ray", None)
     said = refused(capsys, "select", sums_file, "--models", model_folders["gpt"], "--executor", "ray")
     assert said == 'lensllm: --executor ray needs Ray, which is missing: pip install "lensllm[ray]"\n'
+
+
+@pytest.fixture(scope="module")
+def selected(model_folders, sums_file, tmp_path_factory):
+    """GPT by LoRA with dropout, selected in this process."""
+    folder = tmp_path_factory.mktemp("selected")
+    options = {"methods": ["lora"], "lora_dropout": 0.1, "sizes": [25], "num_train_epochs": 6, "workers": 1}
+    lensllm.select(
+        sums_file, [str(model_folders["gpt"])], output_dir=str(folder / "chosen"), max_test_examples=20, **options
+    )
+    Selection.load(folder / "chosen").train(output_dir=folder / "here")
+    return folder
+
+
+@pytest.fixture
+def chosen(selected, tmp_path):
+    """The same in a folder of its own, as if it had gone through Ray, and the weights that this process trains."""
+    shutil.copytree(selected / "chosen", tmp_path / "chosen")
+    answer = json.loads((tmp_path / "chosen" / "selection.json").read_text())
+    answer["provenance"]["settings"] |= {"executor": "ray", "ray_address": os.environ[HERE]}
+    (tmp_path / "chosen" / "selection.json").write_text(json.dumps(answer))
+    return tmp_path / "chosen", selected / "here"
+
+
+def weights(folder):
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+class KillOnce(threading.Thread):
+    """Kills the worker of a training after a checkpoint, and remembers which checkpoints came then."""
+
+    def __init__(self, target, label):
+        super().__init__(daemon=True)
+        self.target, self.label, self.after = target, label, set()
+
+    def run(self):
+        worker = busy(self.label)
+        while not list(self.target.glob("checkpoints/*/checkpoint-25/spent.json")):
+            time.sleep(0.001)
+        worker.kill()
+        worker.wait()
+        while (self.target / "checkpoints").exists():
+            self.after |= {int(path.name.rpartition("-")[2]) for path in self.target.glob("checkpoints/*/checkpoint-*")}
+            time.sleep(0.01)
+
+
+def test_a_training_goes_on_to_the_same_weights_on_another_worker(chosen, capsys):
+    folder, here = chosen
+    kill = KillOnce(folder / "there", "gpt on 136 examples")
+    kill.start()
+    trained = Selection.load(folder).train(output_dir=folder / "there", save_steps=5, progress=True)
+    kill.join(10)
+    assert weights(folder / "there") == weights(here)
+    assert not (folder / "there" / "checkpoints").exists()
+    assert min(kill.after) >= 20
+    assert max(kill.after) == trained.steps == 102
+    assert "step 102 of 102" in capsys.readouterr().err
+
+
+def test_a_node_that_has_not_the_folder_is_passed_over(cluster, chosen, tmp_path, capsys, caplog, monkeypatch):
+    folder, here = chosen
+    target, own_disk = folder / "trained" / "gpt", tmp_path / "own"
+    (own_disk / "checkpoints").mkdir(parents=True)
+    without = {node.node_id for node in cluster.list_all_nodes()}
+
+    def on_disks_of_their_own(job, sent, task):
+        """As `work`; the same path leads to another folder on some nodes."""
+        other = ray.get_runtime_context().get_node_id() in without
+        return work(replace(job, folder=str(own_disk)) if other else job, sent, task)
+
+    monkeypatch.setattr(ray_executor, "work", on_disks_of_their_own)
+    with pytest.raises(SystemExit) as end:
+        main(["train", str(folder)])
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.startswith("lensllm: gpt on 136 examples failed: node ")
+    assert f"{own_disk} is not the folder there that it is where the command runs: name one on a disk" in said
+    assert said.count("\n") == 1
+    assert "ray: the selection's runs went there, and so does this training: --executor processes" in caplog.text
+    assert not list(own_disk.glob("checkpoints/*"))
+    without.remove(min(without))
+    answer = json.loads(run(capsys, "train", folder, "--executor", "ray", "--merge", "--json"))
+    assert weights(target) == weights(here)
+    assert answer["merged_loss"] == pytest.approx(answer["outcomes"][0]["reached"], rel=1e-4)
+
+
+def test_a_training_whose_cluster_is_not_there_says_what_else_can_be_done(chosen, capsys, monkeypatch):
+    folder, _ = chosen
+    hint = "; the selection's runs went there, and so does this training: --executor processes trains on this machine\n"
+    assert refused(capsys, "train", folder, "--ray-address", "127.0.0.1:1").endswith(f" already{hint}")
+    asked = refused(capsys, "train", folder, "--ray-address", "127.0.0.1:1", "--executor", "ray")
+    assert asked.endswith(" already\n")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    missing = 'lensllm: --executor ray needs Ray, which is missing: pip install "lensllm[ray]"'
+    assert refused(capsys, "train", folder) == f"{missing}{hint}"

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from lensllm.cli.common import Json, say, say_notes
+from lensllm.config import SelectConfig
+
+
+def _as_selected(name: str) -> Any:
+    """The flag of `select` for a setting, which has here what the selection had where it is not given."""
+    said = (SelectConfig.model_fields[name].description or "").removesuffix(".")
+    return typer.Option(f"--{name.replace('_', '-')}", help=f"{said}; by default as in the selection.")
 
 
 def train(
@@ -29,6 +36,8 @@ def train(
     save_steps: Annotated[
         float, typer.Option("--save-steps", min=0.001, help="Steps between checkpoints; below 1 a part of all steps.")
     ] = 0.1,
+    executor: Annotated[Literal["processes", "ray"] | None, _as_selected("executor")] = None,
+    ray_address: Annotated[str | None, _as_selected("ray_address")] = None,
     as_json: Json = False,
 ) -> None:
     """Train the winner of a selection on all the data, exactly as it was measured; run again to go on.
@@ -39,7 +48,8 @@ def train(
     from lensllm.selection import Selection
 
     options = {"candidate": candidate, "examples": examples, "merge": merge, "output_dir": output_dir}
-    trained = Selection.load(folder).train(**options, save_steps=save_steps, progress=True)
+    where = {"executor": executor, "ray_address": ray_address}
+    trained = Selection.load(folder).train(**options, **where, save_steps=save_steps, progress=True)
     if as_json:
         print(json.dumps(trained.to_dict(), indent=2, allow_nan=False))
         return

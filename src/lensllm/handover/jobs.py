@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lensllm.handover.claim import CHECKPOINTS, check_claim, steps_file
+from lensllm.handover.steps import StepsWritten
 from lensllm.records import Record
 from lensllm.tuning.candidate_job import CandidateJob
 from lensllm.tuning.fine_tune import FineTune, fine_tune
@@ -16,7 +18,6 @@ from lensllm.tuning.run import Run
 if TYPE_CHECKING:
     from lensllm.tuning.context import Context
 
-CHECKPOINTS = "checkpoints"
 MERGED = "merged"
 
 
@@ -25,11 +26,13 @@ class Train(FineTune):
     """A run whose model is kept and which goes on where it was interrupted.
 
     Attributes:
-        folder: of the model; its checkpoints lie inside until the run is done.
+        folder: of the model, absolute; its checkpoints lie inside until the run is done.
         base: what an adapter is told to be for.
         revision: of that.
         save_steps: steps between two checkpoints, below 1 a part of all.
         progress: whether steps are told on stderr.
+        watched: whether they are written into a file, for a driver on another machine.
+        claim: of the folder, for this try.
     """
 
     folder: str = ""
@@ -37,6 +40,12 @@ class Train(FineTune):
     revision: str = ""
     save_steps: float = 0.1
     progress: bool = False
+    watched: bool = False
+    claim: str = ""
+
+    def check_here(self) -> None:
+        """The folder is the one that was claimed."""
+        check_claim(Path(self.folder), self.claim)
 
     def record(self, context: Context) -> Run:
         """Load, train, measure, save."""
@@ -44,11 +53,14 @@ class Train(FineTune):
         from lensllm.tuning.checkpoints import Checkpoints
         from lensllm.tuning.step_progress import StepProgress
 
-        checkpoints = Checkpoints(Path(self.folder, CHECKPOINTS), self.save_steps)
+        checkpoints = Checkpoints(Path(self.folder, CHECKPOINTS), self.save_steps, before_save=self.check_here)
         if self.progress:
             checkpoints.on_step = StepProgress(self.label)
+        elif self.watched:
+            checkpoints.on_step = StepsWritten(steps_file(Path(self.folder), self.claim))
 
         def keep(model: Any) -> None:
+            self.check_here()
             save_trained(model, self.candidate, self.base, self.revision, Path(self.folder))
 
         rung = (self.examples, self.learning_rate, self.previous_validation_loss)
@@ -61,12 +73,18 @@ class Merge(CandidateJob):
     """An adapter added to its base, saved as one model, and that measured.
 
     Attributes:
-        folder: of the adapter; the model comes into a folder inside.
+        folder: of the adapter, absolute; the model comes into a folder inside.
+        claim: of the folder, for this try.
     """
 
     record_type = Run
 
     folder: str = ""
+    claim: str = ""
+
+    def check_here(self) -> None:
+        """The folder is the one that was claimed."""
+        check_claim(Path(self.folder), self.claim)
 
     def key_parts(self) -> list[Any]:
         """The adapter's folder and its base."""

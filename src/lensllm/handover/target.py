@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 
 from lensllm.errors import InputError
 from lensllm.files import write_whole
-from lensllm.handover.jobs import CHECKPOINTS, Train, spec_of
+from lensllm.handover.claim import CHECKPOINTS
+from lensllm.handover.jobs import Train, spec_of
 
 JOB = "job.json"
 

@@ -74,6 +74,13 @@ class CandidateJob(Job):
         """The part of a key that says how pairs are written; none where that can only be as plain text."""
         return [f"chat {chat}"] if chat != "auto" or self.candidate.has_chat_template else []
 
+    def check_here(self) -> None:
+        """Look whether the machine that this is called on has what the job needs beside its model: by default nothing.
+
+        Raises:
+            InputError: if it lacks something that another machine may have.
+        """
+
     def run(self, context: Context) -> Record:
         """Measure, with transformers kept quiet and, of large models, no freed tensors kept."""
         map_large_tensors(sum(tensor.size for tensor in self.candidate.tensors.values()))

@@ -35,6 +35,7 @@ class Checkpoints:
         folder: of the training; each learning rate and try at memory has its own inside.
         save_steps: steps between two checkpoints; below 1 a part of all steps, as in Trainer.
         on_step: called with what is trained, steps done and steps in all.
+        before_save: called before one is written; what it raises ends the training.
         name: of the learning rate.
         earlier_seconds: that the training took before it was interrupted.
     """
@@ -42,6 +43,7 @@ class Checkpoints:
     folder: Path
     save_steps: float = 0.1
     on_step: Callable[[str, int, int], None] = lambda name, done, total: None
+    before_save: Callable[[], None] = lambda: None
     name: str = ""
     earlier_seconds: float = 0.0
     whole: Checkpoints | None = field(default=None, repr=False)
@@ -119,6 +121,7 @@ class ResumedTrainer(CompletionTrainer):
         save_file({name: value.contiguous() for name, value in self._trained().items()}, folder / WEIGHTS)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self._checkpoints.before_save()
         super()._save_checkpoint(model, trial)
         flops, tokens = self.meter.total - self._before[0], self.meter.tokens - self._before[1]
         seconds = self._earlier + time.perf_counter() - self._began

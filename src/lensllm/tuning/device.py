@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import torch
@@ -15,6 +16,14 @@ def device() -> torch.device:
     """This machine's accelerator (cuda, mps, xpu, ...), or the CPU."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator or torch.device("cpu")
+
+
+def device_told() -> str:
+    """The device in words: its kind, and its name where it has one."""
+    kind = device().type
+    if kind == "cuda":
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return f"cpu ({platform.machine()})" if kind == "cpu" else kind
 
 
 def where() -> dict[str, Any]:

@@ -46,6 +46,11 @@ class StepProgress:
             steps = f"step {done:,} of {total:,}"
             print(f"{self._label}, {name}: {steps}{self._left(done, total)}", file=sys.stderr, flush=True)
 
+    def close(self) -> None:
+        """Take the bar away, where there is one."""
+        if self._drawn is not None:
+            self._bar.stop()
+
     def _left(self, done: int, total: int) -> str:
         """The time left at the pace so far, in words; nothing where none is known yet."""
         if done in (self._first, total):

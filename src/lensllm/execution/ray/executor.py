@@ -41,8 +41,9 @@ class Ray(Executor):
     """Runs jobs as Ray tasks on nodes that it chooses itself, so that none ever waits in Ray's queue.
 
     A slot is room for the job that needs most, on one node. A job whose worker or node died is `Lost`; Ray tries
-    nothing again by itself. A job whose node has not got the model goes to the next node, and is a failed record with
-    the reason if none has it. Nodes that join while it runs are used.
+    nothing again by itself. A job whose node has not got the model, or the folder that the job writes to, goes to the
+    next node, and is a failed record with the reason if none that has room has it. Nodes that join while it runs are
+    used.
 
     Everything that is sent is pickled by Ray: driver and nodes trust each other.
 
@@ -53,6 +54,7 @@ class Ray(Executor):
 
     Attributes:
         each: cores and GPUs of every job.
+        device: of the largest node, in words.
 
     Raises:
         InputError: if there is no such cluster, or no node of it can run such jobs.
@@ -65,6 +67,7 @@ class Ray(Executor):
             self._survey = Survey(self._ray)
             self._nodes = Nodes.of(self._survey.first())
             self.each = share(self._nodes.all.values(), workers, gpus_per_run)
+            self.device = self._nodes.largest.told
         except BaseException:
             self._connection.leave()
             raise
@@ -260,8 +263,8 @@ class Ray(Executor):
         assert self._held, "wait while something runs"
         job = self._held.pop(0)
         lacking = self._lacking.get(_name(job), {})
-        if self._nodes.all and set(self._nodes.all) <= set(lacking):
-            return job, job.failed(next(reversed(lacking.values())))
+        if why := [reason for node, reason in lacking.items() if node in self._nodes.all]:
+            return job, job.failed(why[-1])
         raise self._none_left()
 
     def _none_left(self) -> InputError:

@@ -40,6 +40,7 @@ class Node:
         device: kind of the device that runs are trained on there.
         free: bytes of it that tensors can take.
         dtype: that it computes in.
+        told: the device in words.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Node:
     device: str
     free: int
     dtype: str
+    told: str = ""
 
     @property
     def size(self) -> tuple[int, int, int]:

@@ -81,7 +81,8 @@ class Survey:
         on_cpu = told.kind == "cpu"
         free = min(told.free, memory) if on_cpu else told.free
         gpus = 0 if on_cpu else int(resources.get("GPU", 0))
-        found = Node(node["NodeID"], name, int(resources.get("CPU", 0)), gpus, memory, told.kind, free, told.dtype)
+        cpus = int(resources.get("CPU", 0))
+        found = Node(node["NodeID"], name, cpus, gpus, memory, told.kind, free, told.dtype, told.device)
         return found if self._like is None or self._is_like(found) else None
 
     def _is_like(self, node: Node) -> bool:

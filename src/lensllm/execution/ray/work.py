@@ -31,6 +31,7 @@ class Told:
         kind: of the device that torch finds there.
         free: bytes of it that tensors can take.
         dtype: that it computes in.
+        device: its name.
     """
 
     name: str
@@ -38,11 +39,12 @@ class Told:
     kind: str
     free: int
     dtype: str
+    device: str
 
 
 @dataclass(frozen=True)
 class Lacking:
-    """A job that was not begun: its node has not got the model.
+    """A job that was not begun: its node has not got the model, or the folder that it writes to.
 
     Attributes:
         reason: a sentence with the node's name.
@@ -60,11 +62,11 @@ def versions() -> dict[str, str]:
 
 def tell() -> Told:
     """What this node is."""
-    from lensllm.tuning.device import device, own_dtype
+    from lensllm.tuning.device import device, device_told, own_dtype
     from lensllm.tuning.device_memory import free_bytes
 
     kind = device().type
-    return Told(platform.node(), versions(), kind, free_bytes(kind), own_dtype())
+    return Told(platform.node(), versions(), kind, free_bytes(kind), own_dtype(), device_told())
 
 
 def packed(job: Job) -> tuple[Job, Sent | None, Task | None]:
@@ -81,6 +83,7 @@ def work(job: Job, sent: Sent | None, task: Task | None) -> Record | Lacking:
         assert isinstance(job, CandidateJob)
         assert task is not None
         try:
+            job.check_here()
             job = replace(job, candidate=found_here(sent), task=task)
         except InputError as error:
             return Lacking(f"node {platform.node()} cannot run {sent.candidate.name}: {error}")
