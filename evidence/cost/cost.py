@@ -394,7 +394,8 @@ def run_published(subsets: int = SUBSETS, nested: int = NESTED_SUBSETS) -> dict[
         "subsets": subsets,
         "models": MODELS["published"],
         "own_scale": {
-            "+".join(sorted(k)): [s.candidate_error.sd, s.candidate_error.inflation] for k, s in selectors.items()
+            "+".join(sorted(k)): [s.slopes.candidate_error.sd, s.slopes.candidate_error.inflation]
+            for k, s in selectors.items()
         },
         **tables(outcomes, chosen_on, tasks),
         "frontiers": frontiers(outcomes, tasks),

@@ -111,7 +111,7 @@ def test_calibration_widens_when_errors_are_larger():
 
 def test_figures_and_tables_show_what_was_measured(data, calibrated):
     methods = {name: means(data, ZeroShot()) for name in published.selectors()}
-    assert len(budgets_figure(methods).data) == 14
+    assert len(budgets_figure(methods).data) == 16
     assert len(coverage_figure(calibrated).data) == 4
     result = {
         "methods": methods,
