@@ -33,8 +33,9 @@ from lensllm.saved import ANSWER, SavedForecasts, read_fields
 from lensllm.score_forecast import ScoreForecast, ScoreRow
 from lensllm.scored import Scored
 from lensllm.search.journal import AskedScores, Entrant
-from lensllm.selectors import default_selector, forecast_path
+from lensllm.selectors import Selector, default_selector, forecast_path
 from lensllm.selectors.kernel_only import kernel_sizes
+from lensllm.selectors.named import selector_named
 from lensllm.text import counted, listed
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
@@ -267,6 +268,25 @@ class Selection:
         size, costs = self.target_size, self.costs
         return Outlook(row, self.ranking, self.forecast, size, costs, doubled, self.provenance).steps
 
+    @property
+    def own_selector(self) -> str:
+        """Name of the selector of a Python program that made the forecast, which is not kept; else empty."""
+        return self.provenance.objects.get("selector", "") if self.provenance else ""
+
+    def forecast_at(self, size: float) -> Forecast:
+        """What the same selector forecasts at another number of training examples.
+
+        Raises:
+            InputError: if it was the object of a Python program, or as `Selector.forecast`.
+        """
+        if self.own_selector:
+            raise InputError(
+                f"{self.own_selector}, the selector of a Python program, forecast {self.target_size:,} examples and is "
+                f"not kept: ask for that number, or call it on selection.curves"
+            )
+        name = self.provenance.settings.get("selector", "") if self.provenance else ""
+        return forecast_path(selector_named(name) or default_selector(self.curves), self.curves, size)
+
     def phase(self, candidate: str) -> Phase | None:
         """The phase of a candidate of the ranking; None for a model as it came."""
         return next((phase for phase in self.phases if phase.candidate == candidate), None)
@@ -331,6 +351,7 @@ class Selection:
         task: str,
         target_size: int,
         flops_everything: float,
+        selector: Selector | None = None,
     ) -> Self:
         """The ranking and forecast that records give, with what they took; nothing is said of why no more were made.
 
@@ -340,6 +361,7 @@ class Selection:
             task: its name.
             target_size: number of training examples that is forecast for.
             flops_everything: FLOPs of fine-tuning all candidates on them.
+            selector: forecasts the losses; the default for these curves if None.
 
         >>> runs = [Run(name, size, "done", nats_per_byte=loss, learning_rate=1e-3, flops=5.0) for name, size, loss in
         ...         [("a", 50, 1.9), ("a", 100, 1.8), ("b", 50, 2.0), ("b", 100, 1.95)]]
@@ -349,7 +371,7 @@ class Selection:
         ('a', 0.1)
         """
         curves = curves_of(entrants, records)
-        path = forecast_path(default_selector(curves), curves, target_size, plan_sizes(curves, target_size))
+        path = forecast_path(selector or default_selector(curves), curves, target_size, plan_sizes(curves, target_size))
         ranking, forecast = rank(curves, path, records)
         return cls(
             task=task,
