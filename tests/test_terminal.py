@@ -6,7 +6,8 @@ import re
 import pytest
 from commands import refused, run
 
-from lensllm.cli import main, progress
+from lensllm import progress
+from lensllm.cli import main
 
 
 def test_without_a_command_it_says_how_to_begin(capsys):

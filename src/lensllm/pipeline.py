@@ -23,6 +23,7 @@ from lensllm.planning.check import Check
 from lensllm.planning.phases import phases
 from lensllm.planning.selection_plan import needs_of, plan_selection
 from lensllm.probes.measure_job import Measure
+from lensllm.progress import progress as shown_progress
 from lensllm.recorded import provenance_of
 from lensllm.records import Record
 from lensllm.report import write_report
@@ -59,7 +60,12 @@ SPREAD = "each model is spread over {} GPUs, which compute one after the other: 
 
 @with_options
 def select(
-    task: Any, models: Models = (), *, callbacks: Sequence[Callback] = (), **options: Unpack[SelectOptions]
+    task: Any,
+    models: Models = (),
+    *,
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
+    **options: Unpack[SelectOptions],
 ) -> Selection:
     """Find the model to fine-tune.
 
@@ -76,6 +82,7 @@ def select(
         models: local folders, zoo names or hub ids, which are crossed with `methods`; or `Candidate` objects
             (`lensllm.candidates.find_candidate`), which say their method themselves.
         callbacks: hear of every run and decision.
+        progress: whether it is shown how far it is; by default in a notebook and in a terminal.
         options: the other fields of `SelectConfig`. In place of their names, `selector` may be a
             `lensllm.selectors.Selector`, `executor` a `lensllm.execution.Executor`, which is left open, and `score`
             may hold functions of prompt, completion and reference, and objects of `lensllm.scores.Score`.
@@ -96,7 +103,8 @@ def select(
     ('gpt2-0.2m-brown-0.3m', 6400, [0, 50])
     """
     config, given = Given.of(task, models, options)
-    return run_selection(config, callbacks, given)
+    with shown_progress(progress) as told:
+        return run_selection(config, [*callbacks, *told], given)
 
 
 def run_selection(

@@ -23,7 +23,9 @@ from lensllm.files import write_whole
 from lensllm.forecast import Forecast, with_zero_shot
 from lensllm.handover.trained import Trained
 from lensllm.next_steps import Outlook, Step
+from lensllm.notebook import table
 from lensllm.objectives import Loss
+from lensllm.picture import Line, colours, picture
 from lensllm.planning import Cost, CurveSamples, doublings, plan_sizes
 from lensllm.planning.phases import Phase
 from lensllm.provenance import Provenance
@@ -36,7 +38,7 @@ from lensllm.search.journal import AskedScores, Entrant
 from lensllm.selectors import Selector, default_selector, forecast_path
 from lensllm.selectors.kernel_only import kernel_sizes
 from lensllm.selectors.named import selector_named
-from lensllm.text import counted, listed
+from lensllm.text import counted, listed, visible
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -459,13 +461,40 @@ class Selection:
         return trained
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in ("candidate", "forecast", "90 % interval", "P(best)"))
-        body = "".join(
-            f"<tr><td>{escape(row.candidate)}</td><td>{row.forecast:.3f}</td>"
-            f"<td>{row.interval[0]:.3f} to {row.interval[1]:.3f}</td><td>{row.p_best:.0%}</td></tr>"
+        """The sentence, the curves with their forecasts, the ranking, and what is doubtful."""
+        tuned = [row for row in self.ranking if row.method != "none"]
+        colour = dict(zip([row.candidate for row in tuned], colours(len(tuned)), strict=True))
+        scored = [self.rank_by] if self.ranked_score else []
+        rows = [
+            [
+                row.candidate,
+                *self._score_cells(row),
+                f"{row.forecast:.3f}",
+                f"{row.interval[0]:.3f} to {row.interval[1]:.3f}",
+                f"{self.p_best(row):.0%}",
+            ]
             for row in self.ranking
-        )
-        return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
+        ]
+        columns = ["candidate", *scored, "forecast loss", "90 % interval", "P(best)"]
+        drawn = picture([self._line(row) for row in tuned], "test loss, nats a byte")
+        told = table(columns, rows, [colour.get(row.candidate, "transparent") for row in self.ranking])
+        notes = "".join(f"<li>{escape(visible(note))}</li>" for note in self.notes)
+        return f"<p>{escape(self.sentence)}</p>{drawn}{told}" + (f"<ul>{notes}</ul>" if notes else "")
+
+    def _score_cells(self, row: Ranked) -> list[str]:
+        """The score that the ranking goes by, if it goes by one."""
+        found = self.ranked_score.row(row.candidate) if self.ranked_score else None
+        return [f"{found.forecast:.3f}" if found else ""] * bool(self.ranked_score)
+
+    def _line(self, row: Ranked) -> Line:
+        """What was measured of a candidate, and what is forecast from there to all the data."""
+        sizes = np.array(sorted(row.measured), dtype=float)
+        losses = np.array([row.measured[int(size)] for size in sizes])
+        if row.candidate not in self.forecast.candidates:
+            return Line(row.candidate, sizes, losses)
+        k, at = self.forecast.candidates.index(row.candidate), self.forecast.sizes
+        ahead = (at <= self.target_size) & (at >= sizes.max(initial=0))
+        return Line(row.candidate, sizes, losses, at[ahead], self.forecast.means[ahead, k], row.interval)
 
 
 def doubts(sizes: Floats, training: TrainingConfig) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ from lensllm.cli.check import say_check
 from lensllm.cli.common import Json, console, empty_table, print_table, say, say_notes
 from lensllm.cli.costs import MEMORY, memory_table
 from lensllm.cli.options import config_of, options_of
-from lensllm.cli.progress import progress
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError
+from lensllm.progress import progress
 
 if TYPE_CHECKING:
     from lensllm.scored import Forgotten
