@@ -88,6 +88,7 @@ def test_curves_forecast_and_selection_show_a_picture_and_a_table(count):
         assert {title.text for title in drawn.iter("{http://www.w3.org/2000/svg}title")} <= named
         assert not re.search(r"<script|<img|href|src=|url\(", html)
         assert html.count("http") == 1
+        assert "nan" not in html
 
 
 def test_the_picture_has_what_was_measured_and_what_is_forecast():
