@@ -72,7 +72,13 @@ def picture(lines: Sequence[Line], unit: str) -> str:
 
 @dataclass(frozen=True)
 class _Axes:
-    """Where a size and a loss stand: log2 of the size, the loss as it is."""
+    """Where a size and a loss stand: log2 of the size, the loss as it is.
+
+    Attributes:
+        sizes: that are written down: what was measured, and both ends of the forecasts.
+        low: loss at the lower edge.
+        high: at the upper one.
+    """
 
     sizes: Floats
     low: float
@@ -85,7 +91,9 @@ class _Axes:
         ]
         if not points:
             return None
-        sizes = np.unique([size for size, _ in points])
+        ends = [line.ahead[[0, -1]] for line in lines if line.ahead.size]
+        sizes = np.unique(np.concatenate([*(line.sizes for line in lines), *ends]))
+        sizes = sizes[sizes > 0]
         losses = np.array([*(loss for _, loss in points), *(end for line in lines for end in line.interval)])
         losses = losses[np.isfinite(losses)]
         room = 0.04 * (np.ptp(losses) or abs(losses[0]) or 1.0)
