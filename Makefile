@@ -11,13 +11,21 @@ EVIDENCE := published scores own cost slots kernel-use kernel-noise quadrature p
 # What the tests of the page look with. Where it cannot be had they are skipped, with the reason.
 CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome
 
-.PHONY: demo test browser tools evidence docs lint format clean
+# What is tested with the oldest releases that pyproject.toml allows.
+OLDEST := .oldest
+OLDEST_TESTS := tests/candidates/test_load.py tests/candidates/test_methods.py tests/report tests/test_curves.py tests/test_forecast.py tests/test_from_python.py
+
+.PHONY: demo test oldest browser tools evidence docs lint format clean
 
 demo: $(READY)
 	$(BIN)/lensllm demo
 
 test: $(READY) $(TOOLS)/.ready browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Not part of the tests: torch 2.6 for Linux brings 3 GB of CUDA along.
+oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
 
 browser:
 	@($(CHROMIUM)) > /dev/null || timeout 240 sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium" > /dev/null 2>&1 || \
@@ -49,10 +57,15 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs,gguf]"
 	touch $(READY)
 
+$(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[quantized]" hypothesis pytest scikit-learn
+	touch $(OLDEST)/.ready
+
 $(TOOLS)/.ready: tests/exporters/tools.txt $(READY)
 	rm -rf $(TOOLS)
 	$(BIN)/python -m pip install --quiet --no-deps --target $(TOOLS) --requirement tests/exporters/tools.txt
 	touch $(TOOLS)/.ready
 
 clean:
-	rm -rf $(VENV) $(TOOLS) out dist build docs/_build
+	rm -rf $(VENV) $(OLDEST) $(TOOLS) out dist build docs/_build

@@ -28,7 +28,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from lensllm.cli import progress
+from lensllm import progress
 
 torch.set_num_threads(1)
 logging.set_verbosity_error()

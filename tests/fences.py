@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import linecache
 import re
 import runpy
 import shlex
@@ -61,11 +62,18 @@ def run_blocks(page: str, command: Callable[..., str]) -> None:
             printed = ""
         elif block.language == "python":
             with contextlib.redirect_stdout(io.StringIO()) as told:
-                exec(compile(block.text, "<block>", "exec"), names)
+                exec(compile(block.text, cell(block.text), "exec"), names)
             printed = told.getvalue()
         else:
             assert block.language == "sh", f"nobody knows how to run this, and no reason is given:\n{block.text}"
             printed = "".join(run_line(line, command) for line in block.text.replace("\\\n", " ").splitlines())
+
+
+def cell(text: str) -> str:
+    """A name under which Python finds these lines again, as those of a notebook's cell."""
+    name = f"<block {len(linecache.cache)}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    return name
 
 
 def run_line(line: str, command: Callable[..., str]) -> str:

@@ -1,14 +1,17 @@
 """What an editor and a notebook know of `lensllm.select`."""
 
 import inspect
+import os
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
 import lensllm
 from lensllm.config import Part, SelectConfig
-from lensllm.select_options import SelectOptions
+from lensllm.execution import Executor
+from lensllm.select_options import AnyScore, SelectOptions
+from lensllm.selectors import Selector
 
 WIDER = {Part | None: float | str | None}
 
@@ -26,7 +29,13 @@ def test_every_option_is_known_with_its_type():
     fields = {name: one for name, one in SelectConfig.model_fields.items() if name not in ("task", "models")}
     assert set(hints) == set(fields)
     different = {name: hints[name] for name, one in fields.items() if hints[name] != without_limits(one.annotation)}
-    assert different == {"candidates": Sequence[dict[str, Any]]}
+    assert different == {
+        "candidates": Sequence[dict[str, Any]],
+        "score": AnyScore | Sequence[AnyScore],
+        "selector": str | Selector,
+        "executor": Literal["processes", "ray"] | Executor,
+        **dict.fromkeys(("eval_file", "keep_score", "output_dir"), str | os.PathLike[str]),
+    }
 
 
 @pytest.mark.parametrize("name", ["select", "check"])

@@ -6,7 +6,13 @@ import re
 import pytest
 from commands import refused, run
 
-from lensllm.cli import main, progress
+from lensllm import progress
+from lensllm.cli import main
+from lensllm.cli.select import show
+from lensllm.curves import Curves
+from lensllm.planning import plan_sizes
+from lensllm.selection import Selection, rank
+from lensllm.selectors import GrowingSlopes
 
 
 def test_without_a_command_it_says_how_to_begin(capsys):
@@ -61,3 +67,49 @@ def test_where_there_is_no_terminal_lines_say_how_far_it_is(capsys, model_folder
     ended = r"\d+ s: 3 of 6, gpt on 25 examples: \d\.\d+ nats/byte; about \d+ s left for what is known of"
     assert [line for line in told if re.fullmatch(ended, line)]
     assert [line for line in told if re.match(r"\d+ s: \d of 6, \w+ on \d+ examples, for \d+ s so far", line)]
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Makes standard output a terminal of so many columns."""
+
+    def wide(columns):
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", str(columns))
+
+    return wide
+
+
+def table_of(printed, first):
+    """The lines of the table whose head begins so."""
+    lines = re.sub(r"\x1b\[[\d;]*m", "", printed).splitlines()
+    begin = next(k for k, line in enumerate(lines) if line.startswith(first))
+    end = next(k for k in range(begin, len(lines)) if lines[k].startswith(("What", "Device", "note", "Fine")))
+    return lines[begin:end]
+
+
+def test_the_plan_fits_a_terminal_of_80_columns_with_every_name_whole(capsys, sums_file, model_folders, terminal):
+    models = [model_folders["gpt"], model_folders["llama"]]
+    check = ["check", sums_file, "--models", *models, "--methods", "full", "lora", "--price-per-hour", 2]
+    names = ["gpt full", "gpt lora r16", "llama full", "llama lora r16"]
+    terminal(80)
+    narrow = table_of(run(capsys, *check), "candidate")
+    assert narrow[0].split() == ["candidate", "trained", "weights", "peak", "batch", "hours", "price"]
+    assert [line[: len(name)] for line, name in zip(narrow[1:], names, strict=True)] == names
+    assert max(map(len, narrow)) <= 80
+    terminal(200)
+    assert {"activations", "optimizer", "logits"} < set(table_of(run(capsys, *check), "candidate")[0].split())
+
+
+def test_the_ranking_has_as_many_sizes_as_there_is_room_for(capsys, tmp_path, terminal):
+    curves = Curves(
+        ("small", "large"), [0, 50, 100, 200, 400], [[2.2, 1.6, 1.5, 1.41, 1.33], [2.4, 1.8, 1.65, 1.49, 1.35]]
+    )
+    ranking, forecast = rank(curves, GrowingSlopes().forecast(curves, 1600, plan_sizes(curves, 1600)), [])
+    found = Selection("mine", 1600, ranking, curves, forecast, 2e11, 2e12, seconds=60, stopped="it is sure")
+    for columns, sizes in ((80, [400]), (200, [0, 50, 100, 200, 400])):
+        terminal(columns)
+        show(found, False, tmp_path)
+        table = table_of(capsys.readouterr().out, "candidate")
+        assert [int(one) for one in re.findall(r"D=(\d+)", table[0])] == sizes
+        assert max(map(len, table)) <= columns

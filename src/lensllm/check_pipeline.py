@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError
-from lensllm.inputs import check_rank_by, read_candidates, read_scoring, settings_of
+from lensllm.given import Given
+from lensllm.inputs import check_rank_by, read_candidates, read_scoring
 from lensllm.planning.check import Check
 from lensllm.planning.selection_plan import plan_selection
 from lensllm.search.cost import Budget
-from lensllm.select_options import SelectOptions, with_options
+from lensllm.select_options import Models, SelectOptions, with_options
 
 
 @with_options
-def check(task: Any, models: Sequence[str], **options: Unpack[SelectOptions]) -> Check:
+def check(task: Any, models: Models, **options: Unpack[SelectOptions]) -> Check:
     """What `select` with the same arguments needs: memory, which batch fits, disk, hours, money.
 
     No weight is read. A hub model is not downloaded: its configuration and tokenizer are, and the headers of its
@@ -27,7 +27,7 @@ def check(task: Any, models: Sequence[str], **options: Unpack[SelectOptions]) ->
 
     Args:
         task: as for `select`.
-        models: local folders, zoo names or hub ids.
+        models: local folders, zoo names or hub ids, or `Candidate` objects, as for `select`.
         options: the other fields of `SelectConfig`.
 
     Raises:
@@ -38,23 +38,24 @@ def check(task: Any, models: Sequence[str], **options: Unpack[SelectOptions]) ->
     >>> plan.memory.weights == 4 * plan.parameters, plan.memory.micro_batch, plan.memory.gradient_checkpointing
     (True, 8, False)
     """
-    config, data = settings_of(SelectConfig, task, {"models": list(models), **options})
-    return run_check(config, data)
+    return run_check(*Given.of(task, models, options))
 
 
-def run_check(config: SelectConfig, data: Any = None) -> Check:
-    """`check` with all its settings in one object; `data` are examples in place of `config.task`."""
+def run_check(config: SelectConfig, given: Given | None = None) -> Check:
+    """`check` with all its settings in one object; `given` are objects in place of names."""
+    given = given or Given()
     if config.executor != "processes":
         raise InputError(
             "check plans for the machine that it runs on: run it on a node without --executor; select plans for the "
             "largest node before it begins"
         )
-    task, found, chosen = read_candidates(config, data, weights=False)
-    scoring, said = read_scoring(config, task, found.admitted)
+    task, found, chosen = read_candidates(config, given, weights=False)
+    scoring, said = read_scoring(config, task, found.admitted, given)
     check_rank_by(config, scoring)
     budget = Budget(config.budget, config.budget_flops, config.budget_hours)
     plan = plan_selection(
-        found.admitted, task, config.training_config(), budget, config.sizes, config.workers,
+        found.admitted, task, config.training_config(), budget, config.sizes,
+        given.executor.free_slots if given.executor else config.workers,
         gpus_per_run=config.gpus_per_run, folder=Path(config.output_dir), both=True,
         scoring=scoring,
     )  # fmt: skip

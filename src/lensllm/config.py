@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Literal, Self, get_origin
 
@@ -82,6 +83,8 @@ class TaskConfig(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, os.PathLike):
+            value = os.fsdecode(value)
         return [value] if takes_several(cls.model_fields[str(field.field_name)]) and isinstance(value, str) else value
 
     @classmethod
@@ -233,6 +236,9 @@ class SearchConfig(BaseModel):
         description="Stop once the choice is expected behind the best by this part of the loss, or of a score's range.",
     )
     sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a search within a budget.")
+    selector: str = Field(
+        "", description="What forecasts: growing_slopes, the default; gaussian_process; rectified_law."
+    )
     kernel: bool = Field(
         False, description="Probe every model's kernel first, paid from the budget, and forecast with it."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from lensllm.curve_sources import HowRead, is_tracked, read_runs
 from lensllm.curve_tables import CurveTable, read_curve_table, written_name
 from lensllm.errors import InputError
 from lensllm.files import write_whole
+from lensllm.notebook import table
+from lensllm.picture import Line, colours, picture
 from lensllm.records import Record
 from lensllm.text import visible
 from lensllm.tuning.run import Run
@@ -59,6 +62,16 @@ class Curves:
     notes: tuple[str, ...] = field(default=(), compare=False)
     standard_errors: Floats = field(default_factory=lambda: np.zeros(0))
     ceiling: float = float("inf")
+
+    def _repr_html_(self) -> str:
+        lines = [Line(name, self.sizes, row) for name, row in zip(self.candidates, self.losses, strict=True)]
+        rows = [
+            [name, *(f"{loss:.3f}" if np.isfinite(loss) else "" for loss in row)]
+            for name, row in zip(self.candidates, self.losses, strict=True)
+        ]
+        columns = ["candidate", *(f"D={size:,.0f}" for size in self.sizes)]
+        notes = "".join(f"<p>{escape(visible(note))}</p>" for note in self.notes)
+        return picture(lines, "loss") + table(columns, rows, colours(len(rows))) + notes
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "candidates", tuple(str(name) for name in self.candidates))

@@ -15,9 +15,12 @@ from scipy.special import ndtri
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.errors import InputError
+from lensllm.notebook import table
+from lensllm.picture import Line, colours, picture
 
 Rows = NDArray[np.int_]
 
+NONE = np.zeros(0)
 LARGEST_LOG = 300.0
 """Log errors are held within this, so that neither a sample nor its square over- or underflows (exp fails at 709)."""
 MOST_DRAWN = 2000
@@ -180,6 +183,26 @@ class Forecast:
             own = np.log(drawn / means)
         own = np.where(drawn == means, 0.0, own)
         return cls(tuple(candidates), target_size, np.array([target_size]), means[None], DrawnErrors(own[:, None]))
+
+    def _repr_html_(self) -> str:
+        """Best first; the line goes through all sizes up to the target."""
+        shown, ends = self.sizes <= self.target_size, self.interval()
+        lines = [
+            Line(self.candidates[k], NONE, NONE, self.sizes[shown], self.means[shown, k], tuple(ends[k]))
+            for k in self.order
+        ]
+        rows = [
+            [
+                self.candidates[k],
+                f"{self.mean[k]:.3f}",
+                f"{ends[k, 0]:.3f} to {ends[k, 1]:.3f}",
+                f"{self.p_best[k]:.0%}",
+            ]
+            for k in self.order
+        ]
+        said = f"<p>Forecast at {self.target_size:,.0f} training examples</p>"
+        columns = ["candidate", "forecast", "90 % interval", "P(best)"]
+        return said + picture(lines, "loss") + table(columns, rows, colours(len(rows)))
 
     @cached_property
     def _target(self) -> Rows:

@@ -14,6 +14,8 @@ from lensllm.candidates import Candidate, Refused, admit_candidates, cross
 from lensllm.candidates.find import Found
 from lensllm.config import MethodConfig, SelectConfig, TaskConfig
 from lensllm.errors import InputError
+from lensllm.given import Given
+from lensllm.scores import Score
 from lensllm.scores.scoring import KeptTask, Scoring, kept_task, scored_set
 from lensllm.tasks import Task, read_task
 from lensllm.tasks.examples import Reading, read_part
@@ -36,7 +38,12 @@ def settings_of(config: type[Config], task: Any, options: Mapping[str, Any]) -> 
 
 
 def read_inputs(
-    config: TaskConfig, models: Sequence[str], data: Any = None, *, weights: bool = True
+    config: TaskConfig,
+    models: Sequence[str],
+    data: Any = None,
+    *,
+    weights: bool = True,
+    known: Mapping[str, Candidate] | None = None,
 ) -> tuple[Task, Found]:
     """The task without the rows that a candidate cannot take, and the candidates that can take the task.
 
@@ -45,25 +52,26 @@ def read_inputs(
         models: what the user wrote.
         data: examples in place of `config.task`.
         weights: whether those of hub models are downloaded.
+        known: model -> its candidate, for those that were found before.
 
     Raises:
         InputError: for a task that cannot be used, or if no candidate is left.
     """
     task = read_task(config.task if data is None else data, **config.reading())
-    found = admit_candidates(models, config.chat_template, weights=weights)
+    found = admit_candidates(models, config.chat_template, weights=weights, known=known)
     with quiet():
         task, unread = fit_all(task, found.admitted, config.training_config(), config.skip_bad_rows)
     return task, found.without(unread)
 
 
 def read_candidates(
-    config: SelectConfig, data: Any = None, *, weights: bool = True
+    config: SelectConfig, given: Given | None = None, *, weights: bool = True
 ) -> tuple[Task, Found, tuple[str, ...]]:
     """The task, the candidates that can take it (models x methods), and what was chosen for the user.
 
     Args:
         config: the task, the models, the methods and the optimizer.
-        data: examples in place of `config.task`.
+        given: examples in place of `config.task`, and candidates that were found before.
         weights: whether those of hub models are downloaded.
 
     Raises:
@@ -71,8 +79,9 @@ def read_candidates(
             machine has not.
     """
     check_optimizer(config.optim)
+    given = given or Given()
     asked = config.asked()
-    task, found = read_inputs(config, config.model_names(), data, weights=weights)
+    task, found = read_inputs(config, config.model_names(), given.data, weights=weights, known=given.candidates)
     models = {model.model_name_or_path: model for model in found.admitted}
     with quiet():
         crossed = cross([(models[name], method) for name, method in asked if name in models], config.lora())
@@ -81,9 +90,15 @@ def read_candidates(
 
 
 def read_scoring(
-    config: SelectConfig, task: Task, candidates: Sequence[Candidate]
+    config: SelectConfig, task: Task, candidates: Sequence[Candidate], given: Given | None = None
 ) -> tuple[Scoring | None, tuple[str, ...]]:
     """What is scored after each run, None for nothing, and what is to be said of it.
+
+    Args:
+        config: names the scores.
+        task: whose test examples are scored.
+        candidates: that a second task has to be read for.
+        given: scores that are objects.
 
     Raises:
         InputError: for a score that is not known or that the task has not what it needs for, or a second task that
@@ -91,10 +106,12 @@ def read_scoring(
     """
     if not config.score and not config.keep_score:
         return None, ()
-    scored, notes = scored_set(task, config.score, config.score_examples)
+    own = given.scores if given else {}
+    scores = [own.get(name, name) for name in config.score]
+    scored, notes = scored_set(task, scores, config.score_examples)
     if not config.keep_score:
         return Scoring(scored), notes
-    kept, said = _read_kept(config, candidates)
+    kept, said = _read_kept(config, candidates, scores)
     return Scoring(scored, kept), (*notes, *said)
 
 
@@ -109,7 +126,9 @@ def check_rank_by(config: SelectConfig, scoring: Scoring | None) -> None:
         raise InputError(f"rank_by is {config.rank_by!r}, expected one of {', '.join(known)} (scores come by --score)")
 
 
-def _read_kept(config: SelectConfig, candidates: Sequence[Candidate]) -> tuple[KeptTask, tuple[str, ...]]:
+def _read_kept(
+    config: SelectConfig, candidates: Sequence[Candidate], scores: Sequence[str | Score]
+) -> tuple[KeptTask, tuple[str, ...]]:
     """All examples of a file; of any other source its test examples."""
     if Path(config.keep_score).is_file():
         part = read_part([Path(config.keep_score)], Reading(learn=config.learn, skip_bad_rows=config.skip_bad_rows))
@@ -122,7 +141,7 @@ def _read_kept(config: SelectConfig, candidates: Sequence[Candidate]) -> tuple[K
         alone = Task(whole.name, (), (), drawn)
         fitted, refused = fit_all(alone, candidates, config.training_config(), config.skip_bad_rows)
     most = (config.max_test_examples, config.score_examples)
-    kept, notes = kept_task(whole.name, fitted.test, whole.train, config.score, most)
+    kept, notes = kept_task(whole.name, fitted.test, whole.train, scores, most)
     said = [f"{whole.name}: {note}" for note in (*fitted.notes, *refused.values())]
     return kept, (*said, *notes)
 

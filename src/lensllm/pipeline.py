@@ -15,12 +15,15 @@ from lensllm.curves import Curves
 from lensllm.errors import InputError, NothingMeasured
 from lensllm.execution import Executor, InProcess, Processes
 from lensllm.execution.devices import shares
-from lensllm.inputs import check_rank_by, read_candidates, read_scoring, settings_of
+from lensllm.forecast import Forecast
+from lensllm.given import Given
+from lensllm.inputs import check_rank_by, read_candidates, read_scoring
 from lensllm.planning import Cost
 from lensllm.planning.check import Check
 from lensllm.planning.phases import phases
 from lensllm.planning.selection_plan import needs_of, plan_selection
 from lensllm.probes.measure_job import Measure
+from lensllm.progress import progress as shown_progress
 from lensllm.recorded import provenance_of
 from lensllm.records import Record
 from lensllm.report import write_report
@@ -34,8 +37,9 @@ from lensllm.search.driver import drive
 from lensllm.search.journal import AskedScores, Beginning, Entrant, Journal
 from lensllm.search.ladder import Ladder, doublings
 from lensllm.search.ladder_plan import plan_ladder
-from lensllm.select_options import SelectOptions, with_options
+from lensllm.select_options import Models, SelectOptions, with_options
 from lensllm.selection import Ranked, Selection, doubts
+from lensllm.selectors import Selector
 from lensllm.store import Store
 from lensllm.tasks import Task
 from lensllm.text import visible
@@ -56,7 +60,12 @@ SPREAD = "each model is spread over {} GPUs, which compute one after the other: 
 
 @with_options
 def select(
-    task: Any, models: Sequence[str] = (), *, callbacks: Sequence[Callback] = (), **options: Unpack[SelectOptions]
+    task: Any,
+    models: Models = (),
+    *,
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
+    **options: Unpack[SelectOptions],
 ) -> Selection:
     """Find the model to fine-tune.
 
@@ -70,9 +79,13 @@ def select(
         task: a shipped task's name, a file, a folder of splits or a hub id, as `str` or `os.PathLike`; or examples, as
             `list[dict[str, Any]]`, `pandas.DataFrame`, `datasets.Dataset` or `datasets.DatasetDict`
             (`lensllm.tasks.read_task`).
-        models: local folders, zoo names or hub ids.
+        models: local folders, zoo names or hub ids, which are crossed with `methods`; or `Candidate` objects
+            (`lensllm.candidates.find_candidate`), which say their method themselves.
         callbacks: hear of every run and decision.
-        options: the other fields of `SelectConfig`.
+        progress: whether it is shown how far it is; by default in a notebook and in a terminal.
+        options: the other fields of `SelectConfig`. In place of their names, `selector` may be a
+            `lensllm.selectors.Selector`, `executor` a `lensllm.execution.Executor`, which is left open, and `score`
+            may hold functions of prompt, completion and reference, and objects of `lensllm.scores.Score`.
 
     Raises:
         InputError: for anything in the task, the models or the options that cannot be used.
@@ -89,52 +102,58 @@ def select(
     >>> found.best, found.target_size, list(found.ranking[0].measured)
     ('gpt2-0.2m-brown-0.3m', 6400, [0, 50])
     """
-    config, data = settings_of(SelectConfig, task, {"models": list(models), **options})
-    return run_selection(config, callbacks, data)
+    config, given = Given.of(task, models, options)
+    with shown_progress(progress) as told:
+        return run_selection(config, [*callbacks, *told], given)
 
 
 def run_selection(
-    config: SelectConfig, callbacks: Sequence[Callback] = (), data: Any = None, command: str | None = None
+    config: SelectConfig,
+    callbacks: Sequence[Callback] = (),
+    given: Given | None = None,
+    command: str | None = None,
 ) -> Selection:
     """`select` with all its settings in one object.
 
     Args:
         config: the settings.
         callbacks: hear of every run and decision.
-        data: examples in place of `config.task`.
+        given: objects in place of names.
         command: as it was typed, for the record.
     """
+    given = given or Given()
     if config.executor == "processes":
-        return _selection(config, callbacks, data, command)
+        return _selection(config, callbacks, given, command)
     from lensllm.execution.ray.executor import Ray
 
     with Ray(config.ray_address, config.workers, config.gpus_per_run) as ray:
         if config.dtype == "auto":
             config = config.model_copy(update={"dtype": ray.dtype})
-        return _selection(config, callbacks, data, command, ray)
+        return _selection(config, callbacks, given, command, ray)
 
 
 def _selection(
     config: SelectConfig,
     callbacks: Sequence[Callback],
-    data: Any = None,
+    given: Given,
     command: str | None = None,
     ray: Ray | None = None,
 ) -> Selection:
     from lensllm.tuning.device import device_told
 
-    tracking = _tracking(config)
-    task, found, chosen = read_candidates(config, data)
+    tracking, selector = _tracking(config), given.chosen_selector(config)
+    task, found, chosen = read_candidates(config, given)
     tracking = replace(tracking, group=f"{task.name}-{tracking.group}") if tracking else None
     candidates = list(found.admitted)
     for one in found.refused:
         logger.warning("refused: %s", visible(one.reason))
     for note in task.notes:
         logger.warning("note: %s", visible(note))
-    scoring, said = read_scoring(config, task, candidates)
+    scoring, said = read_scoring(config, task, candidates, given)
     check_rank_by(config, scoring)
     plan = plan_selection(
-        candidates, task, config.training_config(), _budget(config), config.sizes, config.workers,
+        candidates, task, config.training_config(), _budget(config), config.sizes,
+        given.executor.free_slots if given.executor else config.workers,
         gpus_per_run=config.gpus_per_run, folder=Path(config.output_dir), machine=ray.machine if ray else None,
         scoring=scoring,
     )  # fmt: skip
@@ -148,7 +167,7 @@ def _selection(
         raise InputError(plan.none_fits)
     candidates = [one for one in candidates if one.name not in plan.beyond]
     found = replace(found, refused=(*found.refused, *(Refused(*one) for one in plan.beyond.items())))
-    work = _work(candidates, task, config, scoring, plan.at_once, tracking)
+    work = _work(candidates, task, config, scoring, plan.at_once, tracking, given)
     spread = [SPREAD.format(config.gpus_per_run)] * (config.gpus_per_run > 1)
     work = replace(work, notes=(*chosen, *spread, *said, *work.notes))
     for note in work.notes:
@@ -156,18 +175,22 @@ def _selection(
     scores = asked_scores(scoring, config.keep_drop, config.rank_by, work.decided_by) if scoring else None
     folder, records = Path(config.output_dir), list[Record]()
     store = Store(folder)
+    given.keep_texts(folder)
+    beginning = _beginning(config, task, candidates, found.refused, plan, work, scores)
+    beginning = replace(beginning, selector=given.selector_name(config), own_selector=given.selector is not None)
+    open_executor = ray or given.executor
     try:
-        with Journal(folder, _beginning(config, task, candidates, found.refused, plan, work, scores)) as journal:
-            with nullcontext(ray) if ray else _executor(config, plan.workers) as executor:
+        with Journal(folder, beginning) as journal:
+            with nullcontext(open_executor) if open_executor else _executor(config, plan.workers) as executor:
                 for search in work.searches:
                     records += [record for _, record in drive(search, executor, store, [*callbacks, journal])]
-            selection = replace(_conclude(records, candidates, task, work), refused=found.refused)
+            selection = replace(_conclude(records, candidates, task, work, selector), refused=found.refused)
             if scores:
                 left = [record for record in records if record.candidate not in work.taken_out]
                 selection = selection.with_scores(left, scores)
-            origin = provenance_of(
-                config, task, candidates, records, work.training_config, ray.device if ray else device_told(), command
-            )
+            device = ray.device if ray else device_told()
+            told = work.training_config
+            origin = provenance_of(config, task, candidates, records, told, device, command, given.told)
             selection = replace(selection, provenance=origin, folder=folder)
             selection.save(folder)
             write_report(selection, folder / "report.html")
@@ -233,11 +256,12 @@ def _work(
     scoring: Scoring | None,
     at_once: Mapping[str, Attempt],
     tracking: Tracking | None,
+    given: Given,
 ) -> Work:
     """A ladder of the sizes asked for, or a search within a budget, which asks for its probes itself."""
-    given = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
-    if config.sizes and given:
-        raise InputError(f"sizes and {given[0]} exclude each other: give the sizes to measure, or what may be spent")
+    spending = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
+    if config.sizes and spending:
+        raise InputError(f"sizes and {spending[0]} exclude each other: give the sizes to measure, or what may be spent")
     training = config.training_config()
     if config.sizes:
         doublings(len(task.train))
@@ -265,6 +289,7 @@ def _work(
         at_once=at_once,
         tracking=tracking,
         rank_by=rank_by,
+        selector=given.selector or config.selector,
     )
     return Work([search], plan.training_config, plan.notes, rank_by.name if rank_by else "loss")
 
@@ -334,7 +359,9 @@ def _executor(config: SelectConfig, workers: int) -> Executor:
     return Processes(workers, environments=environments)
 
 
-def _conclude(records: list[Record], candidates: list[Candidate], task: Task, work: Work) -> Selection:
+def _conclude(
+    records: list[Record], candidates: list[Candidate], task: Task, work: Work, selector: Selector | None
+) -> Selection:
     runs = [record for record in records if isinstance(record, Run)]
     first = {run.candidate: run for run in runs if run.examples == 0 and run.status == "done"}
     zero_shots = [first[candidate.name] for candidate in candidates if candidate.name in first]
@@ -355,6 +382,7 @@ def _conclude(records: list[Record], candidates: list[Candidate], task: Task, wo
         task=task.name,
         target_size=len(task.train),
         flops_everything=everything_flops(zero_shots, task, work.training_config, methods),
+        selector=selector,
     )
     return replace(
         selection,
@@ -365,7 +393,7 @@ def _conclude(records: list[Record], candidates: list[Candidate], task: Task, wo
             if run.candidate in tuned
         },
         phases=phases(selection.curves),
-        notes=_all_notes(task, work, zero_shots, selection.curves),
+        notes=(*_all_notes(task, work, zero_shots, selection.curves), *_unsure(selector, selection.forecast)),
     )
 
 
@@ -374,6 +402,15 @@ def _all_notes(task: Task, work: Work, zero_shots: list[Run], curves: Curves) ->
     of_candidates = [note for run in zero_shots for note in _notes(run)]
     dropped = [f"you dropped {name} while it ran: it is not in the ranking" for name in sorted(work.taken_out)]
     return (*task.notes, *work.notes, *dropped, *of_candidates, *doubts(curves.sizes, work.training_config))
+
+
+def _unsure(selector: Selector | None, forecast: Forecast) -> list[str]:
+    """What is said of a selector that does not say how sure it is."""
+    said = (
+        f"{type(selector).__name__} gives no uncertainty: every candidate has one forecast and no interval, the first "
+        "has P(best) of 100%, and a search within a budget ends after the first rungs"
+    )
+    return [said] * (selector is not None and forecast.draws == 1)
 
 
 def _notes(zero_shot: Run) -> list[str]:

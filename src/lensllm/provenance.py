@@ -144,6 +144,7 @@ class Provenance:
         sizes: numbers of training examples that were measured, ascending.
         settings: all that `select` was told, by the names of its options, paths made absolute.
         store: the absolute path of the folder with the records.
+        objects: option -> name of the object that a Python program gave for it, which no command line can name.
     """
 
     command: str | None
@@ -156,6 +157,7 @@ class Provenance:
     sizes: tuple[int, ...]
     settings: dict[str, Any]
     store: str
+    objects: dict[str, str] = field(default_factory=dict)
 
     def candidate(self, name: str) -> CandidateOrigin:
         """That of this name.

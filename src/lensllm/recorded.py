@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +35,7 @@ def provenance_of(
     training: TrainingConfig,
     device: str,
     command: str | None = None,
+    objects: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Everything that a selection came from.
 
@@ -46,6 +47,7 @@ def provenance_of(
         training: how runs were trained.
         device: that they were trained on, in words.
         command: as it was typed; None from Python.
+        objects: option -> name of the object that was given for it.
     """
     runs = [one for one in records if isinstance(one, Run) and one.status == "done"]
     four_bits = any(isinstance(one.method, Qlora) or one.four_bits for one in candidates)
@@ -58,8 +60,9 @@ def provenance_of(
         tuple(_candidate_origin(one, runs) for one in candidates),
         training,
         tuple(sorted({run.examples for run in runs})),
-        _settings(config),
+        _settings(config, objects or {}),
         str(Path(config.output_dir).absolute()),
+        dict(objects or {}),
     )
 
 
@@ -137,15 +140,16 @@ def _hub(folder: Path) -> tuple[str, str]:
     return repository.removeprefix("models--").replace("--", "/"), folder.name
 
 
-def _settings(config: SelectConfig) -> dict[str, Any]:
-    """What was asked for, with the paths in it made absolute."""
+def _settings(config: SelectConfig, objects: Mapping[str, str]) -> dict[str, Any]:
+    """What was asked for, with the paths in it made absolute, as far as a command line can name it."""
+    own = objects.get("score", "").split(", ")
     said = config.model_dump()
     for name in PATHS:
         said[name] = _absolute(said[name])
     said["output_dir"] = str(Path(config.output_dir).absolute())
     said["models"] = [_absolute(one) for one in said["models"]]
     said["candidates"] = [{**one, "model": _absolute(one["model"])} for one in said["candidates"]]
-    said["score"] = [_absolute(one) for one in said["score"]]
+    said["score"] = [_absolute(one) for one in said["score"] if one not in own]
     said["chat_template"] = [_absolute(one) for one in said["chat_template"]]
     return said
 

@@ -6,21 +6,33 @@ They are the fields of `SelectConfig` without task and models; what each means a
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict, TypeVar
 
+from lensllm.candidates import Candidate
 from lensllm.config import MethodName, SelectConfig
+from lensllm.execution import Executor
+from lensllm.scores import Score
+from lensllm.selectors import Selector
 from lensllm.tasks.conversation import Chat, Learn
 from lensllm.tuning.tracking import Tracker
 from lensllm.tuning.training_config import Checkpointing, Optimizer, Scheduler
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+Named = str | os.PathLike[str]
+Model = Named | Candidate
+Models = Model | Sequence[Model]
+"""Names, folders, or candidates that were found before."""
+AnyScore = str | Score | Callable[..., Any]
+"""A name, an object, or a function of prompt, completion and reference."""
+
 
 class SelectOptions(TypedDict, total=False):
     """Any of them may be left out."""
 
-    eval_file: str
+    eval_file: Named
     eval_fraction: float
     prompt_column: str
     completion_column: str
@@ -49,16 +61,17 @@ class SelectOptions(TypedDict, total=False):
     stop_p_best: float
     stop_regret: float
     sizes: Sequence[int]
+    selector: str | Selector
     kernel: bool
-    score: Sequence[str]
+    score: AnyScore | Sequence[AnyScore]
     score_examples: int
     rank_by: str
-    keep_score: str
+    keep_score: Named
     keep_drop: float
-    output_dir: str
+    output_dir: Named
     workers: int
     gpus_per_run: int
-    executor: Literal["processes", "ray"]
+    executor: Literal["processes", "ray"] | Executor
     ray_address: str
     report_to: Sequence[Tracker]
     price_per_hour: float | None

@@ -23,7 +23,9 @@ from lensllm.files import write_whole
 from lensllm.forecast import Forecast, with_zero_shot
 from lensllm.handover.trained import Trained
 from lensllm.next_steps import Outlook, Step
+from lensllm.notebook import table
 from lensllm.objectives import Loss
+from lensllm.picture import Line, colours, picture
 from lensllm.planning import Cost, CurveSamples, doublings, plan_sizes
 from lensllm.planning.phases import Phase
 from lensllm.provenance import Provenance
@@ -33,9 +35,10 @@ from lensllm.saved import ANSWER, SavedForecasts, read_fields
 from lensllm.score_forecast import ScoreForecast, ScoreRow
 from lensllm.scored import Scored
 from lensllm.search.journal import AskedScores, Entrant
-from lensllm.selectors import default_selector, forecast_path
+from lensllm.selectors import Selector, default_selector, forecast_path
 from lensllm.selectors.kernel_only import kernel_sizes
-from lensllm.text import counted, listed
+from lensllm.selectors.named import selector_named
+from lensllm.text import counted, listed, visible
 from lensllm.tuning.run import Run
 from lensllm.tuning.training_config import TrainingConfig
 
@@ -267,6 +270,25 @@ class Selection:
         size, costs = self.target_size, self.costs
         return Outlook(row, self.ranking, self.forecast, size, costs, doubled, self.provenance).steps
 
+    @property
+    def own_selector(self) -> str:
+        """Name of the selector of a Python program that made the forecast, which is not kept; else empty."""
+        return self.provenance.objects.get("selector", "") if self.provenance else ""
+
+    def forecast_at(self, size: float) -> Forecast:
+        """What the same selector forecasts at another number of training examples.
+
+        Raises:
+            InputError: if it was the object of a Python program, or as `Selector.forecast`.
+        """
+        if self.own_selector:
+            raise InputError(
+                f"{self.own_selector}, the selector of a Python program, forecast {self.target_size:,} examples and is "
+                f"not kept: ask for that number, or call it on selection.curves"
+            )
+        name = self.provenance.settings.get("selector", "") if self.provenance else ""
+        return forecast_path(selector_named(name) or default_selector(self.curves), self.curves, size)
+
     def phase(self, candidate: str) -> Phase | None:
         """The phase of a candidate of the ranking; None for a model as it came."""
         return next((phase for phase in self.phases if phase.candidate == candidate), None)
@@ -331,6 +353,7 @@ class Selection:
         task: str,
         target_size: int,
         flops_everything: float,
+        selector: Selector | None = None,
     ) -> Self:
         """The ranking and forecast that records give, with what they took; nothing is said of why no more were made.
 
@@ -340,6 +363,7 @@ class Selection:
             task: its name.
             target_size: number of training examples that is forecast for.
             flops_everything: FLOPs of fine-tuning all candidates on them.
+            selector: forecasts the losses; the default for these curves if None.
 
         >>> runs = [Run(name, size, "done", nats_per_byte=loss, learning_rate=1e-3, flops=5.0) for name, size, loss in
         ...         [("a", 50, 1.9), ("a", 100, 1.8), ("b", 50, 2.0), ("b", 100, 1.95)]]
@@ -349,7 +373,7 @@ class Selection:
         ('a', 0.1)
         """
         curves = curves_of(entrants, records)
-        path = forecast_path(default_selector(curves), curves, target_size, plan_sizes(curves, target_size))
+        path = forecast_path(selector or default_selector(curves), curves, target_size, plan_sizes(curves, target_size))
         ranking, forecast = rank(curves, path, records)
         return cls(
             task=task,
@@ -439,13 +463,40 @@ class Selection:
         return trained
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in ("candidate", "forecast", "90 % interval", "P(best)"))
-        body = "".join(
-            f"<tr><td>{escape(row.candidate)}</td><td>{row.forecast:.3f}</td>"
-            f"<td>{row.interval[0]:.3f} to {row.interval[1]:.3f}</td><td>{row.p_best:.0%}</td></tr>"
+        """The sentence, the curves with their forecasts, the ranking, and what is doubtful."""
+        tuned = [row for row in self.ranking if row.method != "none"]
+        colour = dict(zip([row.candidate for row in tuned], colours(len(tuned)), strict=True))
+        scored = [self.rank_by] if self.ranked_score else []
+        rows = [
+            [
+                row.candidate,
+                *self._score_cells(row),
+                f"{row.forecast:.3f}",
+                f"{row.interval[0]:.3f} to {row.interval[1]:.3f}",
+                f"{self.p_best(row):.0%}",
+            ]
             for row in self.ranking
-        )
-        return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
+        ]
+        columns = ["candidate", *scored, "forecast loss", "90 % interval", "P(best)"]
+        drawn = picture([self._line(row) for row in tuned], "test loss, nats a byte")
+        told = table(columns, rows, [colour.get(row.candidate, "transparent") for row in self.ranking])
+        notes = "".join(f"<li>{escape(visible(note))}</li>" for note in self.notes)
+        return f"<p>{escape(self.sentence)}</p>{drawn}{told}" + (f"<ul>{notes}</ul>" if notes else "")
+
+    def _score_cells(self, row: Ranked) -> list[str]:
+        """The score that the ranking goes by, if it goes by one."""
+        found = self.ranked_score.row(row.candidate) if self.ranked_score else None
+        return [f"{found.forecast:.3f}" if found else ""] * bool(self.ranked_score)
+
+    def _line(self, row: Ranked) -> Line:
+        """What was measured of a candidate, and what is forecast from there to all the data."""
+        sizes = np.array(sorted(row.measured), dtype=float)
+        losses = np.array([row.measured[int(size)] for size in sizes])
+        if row.candidate not in self.forecast.candidates:
+            return Line(row.candidate, sizes, losses)
+        k, at = self.forecast.candidates.index(row.candidate), self.forecast.sizes
+        ahead = (at <= self.target_size) & (at >= sizes.max(initial=0))
+        return Line(row.candidate, sizes, losses, at[ahead], self.forecast.means[ahead, k], row.interval)
 
 
 def doubts(sizes: Floats, training: TrainingConfig) -> tuple[str, ...]:

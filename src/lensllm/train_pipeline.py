@@ -26,7 +26,6 @@ from lensllm.measured_inputs import read_measured
 from lensllm.provenance import Provenance
 from lensllm.recorded import versions
 from lensllm.selection import LEVEL, Ranked, Selection
-from lensllm.selectors import default_selector, forecast_path
 from lensllm.text import visible
 from lensllm.tuning.run import Run
 
@@ -145,12 +144,12 @@ def _outcomes(selection: Selection, row: Ranked, run: Run) -> tuple[Outcome, ...
 
 
 def _forecast(selection: Selection, row: Ranked, examples: int) -> tuple[float | None, tuple[float, float] | None]:
-    """The loss at so many examples; none where it was measured or lies below what was."""
+    """The loss at so many examples; none where it was measured, lies below what was, or its selector is not kept."""
     if examples == selection.target_size:
         return row.forecast, row.interval
-    if examples <= max(row.measured):
+    if examples <= max(row.measured) or selection.own_selector:
         return None, None
-    made = forecast_path(default_selector(selection.curves), selection.curves, examples)
+    made = selection.forecast_at(examples)
     k = made.candidates.index(row.candidate)
     low, high = made.interval(LEVEL)[k]
     return float(made.mean[k]), (float(low), float(high))

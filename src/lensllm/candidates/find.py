@@ -97,7 +97,13 @@ def find_candidates(models: Sequence[str]) -> list[Candidate]:
     return list(found.admitted)
 
 
-def admit_candidates(models: Sequence[str], templates: Sequence[str] = (), *, weights: bool = True) -> Found:
+def admit_candidates(
+    models: Sequence[str],
+    templates: Sequence[str] = (),
+    *,
+    weights: bool = True,
+    known: Mapping[str, Candidate] | None = None,
+) -> Found:
     """Check all models at once; those that cannot take part are kept with the reason and the others go on.
 
     A model whose files equal those of one before it is the same model and refused as such. Different models of one
@@ -107,6 +113,7 @@ def admit_candidates(models: Sequence[str], templates: Sequence[str] = (), *, we
         models: what the user wrote.
         templates: chat templates to use in place of their own, as `chat_templates` reads them.
         weights: whether those of hub models are downloaded; if not they can be checked and not run.
+        known: model -> its candidate, for those that were found before.
 
     Raises:
         InputError: for no model, or none that is admitted; or for a chat template that cannot be used.
@@ -122,7 +129,8 @@ def admit_candidates(models: Sequence[str], templates: Sequence[str] = (), *, we
     refused = []
     for model in models:
         try:
-            candidate = replace(find_candidate(model, weights=weights), chat_template=given.get(model))
+            candidate = (known or {}).get(model) or find_candidate(model, weights=weights)
+            candidate = replace(candidate, chat_template=given.get(model, candidate.chat_template))
             same = admitted.setdefault(candidate.fingerprint, candidate)
             if same is not candidate:
                 raise InputError(

@@ -10,9 +10,9 @@ import typer
 
 from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes, to_write
 from lensllm.cli.options import given_of, options_of
-from lensllm.cli.progress import progress
 from lensllm.config import MethodConfig
 from lensllm.files import write_whole
+from lensllm.progress import progress
 
 if TYPE_CHECKING:
     from lensllm.theory.bound import Bound, Decay

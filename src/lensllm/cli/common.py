@@ -10,12 +10,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from lensllm.errors import InputError
 from lensllm.text import visible
 
 LARGEST = 1e15
+WIDEST = 10_000
+"""Columns of an output that is no terminal."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -76,8 +79,14 @@ def console() -> Console:
     """Standard output, never narrowed where it is not a terminal."""
     output = Console(markup=False, emoji=False, highlight=False)
     if not output.is_terminal:
-        output.width = 10_000
+        output.width = WIDEST
     return output
+
+
+def has_room(table: Table) -> bool:
+    """Whether a table can be printed without a cell over several lines."""
+    output = console()
+    return Measurement.get(output, output.options.update_width(WIDEST), table).maximum <= output.width
 
 
 def print_table(table: Table) -> None:

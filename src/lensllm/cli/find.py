@@ -11,7 +11,7 @@ import typer
 
 from lensllm.cli.common import Json, empty_table, finite, print_table, say, say_notes
 from lensllm.cli.options import config_of, options_of
-from lensllm.cli.progress import progress
+from lensllm.progress import progress
 from lensllm.shortlist.config import FindConfig
 from lensllm.shortlist.shortlist import FILE
 from lensllm.text import gibibytes

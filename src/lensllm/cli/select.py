@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.measure import Measurement
 from rich.table import Table
 
 from lensllm.cli.check import say_check
-from lensllm.cli.common import Json, console, empty_table, print_table, say, say_notes
+from lensllm.cli.common import Json, empty_table, has_room, print_table, say, say_notes
 from lensllm.cli.costs import MEMORY, memory_table
 from lensllm.cli.options import config_of, options_of
-from lensllm.cli.progress import progress
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError
+from lensllm.progress import progress
 
 if TYPE_CHECKING:
     from lensllm.scored import Forgotten
@@ -90,7 +89,7 @@ def show(selection: Selection, as_json: bool, folder: Path) -> None:
         return
     sizes = [int(size) for size in selection.curves.sizes]
     table = ranking_table(selection, sizes)
-    if Measurement.get(console(), console().options, table).maximum > console().width:
+    if not has_room(table):
         table = ranking_table(selection, sizes[-1:])
     say(f"{selection.task}: loss in nats a byte, forecast at {selection.target_size:,} training examples")
     print_table(table)
@@ -134,7 +133,7 @@ def show_scores(selection: Selection, sizes: list[int]) -> None:
         ahead = f", forecast at {selection.target_size:,}" if selection.scored.forecast(objective.name) else ""
         say(f"{objective.name}: {objective.unit}, measured on {selection.scored.examples:,} test examples{ahead}")
         table = score_table(selection, objective.name, sizes)
-        if Measurement.get(console(), console().options, table).maximum > console().width:
+        if not has_room(table):
             table = score_table(selection, objective.name, [0, *sizes[-1:]])
         print_table(table)
     if forgotten := selection.scored.forgotten:

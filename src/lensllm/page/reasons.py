@@ -51,6 +51,8 @@ def _decided(so_far: SoFar, candidate: str) -> str:
     for one in log.decisions[: at + 1]:
         ledger.obey(one.orders)
     decision = log.decisions[at]
+    if log.own_selector:
+        return f"It was decided by the forecast of {log.selector}, the selector of a Python program."
     worth = policy_of(log).worth(ledger.state(decision.pending))
     if candidate not in worth:
         return START

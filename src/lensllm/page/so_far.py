@@ -21,6 +21,7 @@ from lensllm.search.log import DecisionLog
 from lensllm.search.orders import Order
 from lensllm.search.replay import ledger_of
 from lensllm.selection import Selection
+from lensllm.selectors.named import selector_named
 from lensllm.store import FILE_NAME as RECORDS
 from lensllm.store import Store
 from lensllm.tuning.run import Run
@@ -128,11 +129,19 @@ def selection_so_far(beginning: Beginning, records: Sequence[Record], log: Decis
         task=beginning.task,
         target_size=beginning.target_size,
         flops_everything=float(np.sum(log.flops, axis=0)[-1]) if log else math.nan,
+        selector=None if beginning.own_selector else selector_named(beginning.selector),
     )
-    selection = replace(selection, notes=beginning.notes)
+    selection = replace(selection, notes=(*beginning.notes, *_foreign(beginning)))
     if beginning.scores is None:
         return selection
     return selection.with_scores([one for one in records if one.candidate not in dropped], beginning.scores)
+
+
+def _foreign(beginning: Beginning) -> list[str]:
+    """What is said where the page cannot forecast as the selection does."""
+    name = beginning.selector
+    said = f"forecasts are the default's until the answer has those of {name}, the selector of a Python program"
+    return [said] * beginning.own_selector
 
 
 def orders_of(log: DecisionLog | None) -> list[Order]:

@@ -103,28 +103,28 @@ class Scoring:
         return ["scores", SCORING_VERSION, self.scored.spec(), self.kept.spec() if self.kept else None]
 
 
-def scored_set(task: Task, names: Sequence[str], examples: int) -> tuple[ScoredSet, tuple[str, ...]]:
+def scored_set(task: Task, given: Sequence[str | Score], examples: int) -> tuple[ScoredSet, tuple[str, ...]]:
     """The scores of these names on the first test examples that ask something, and what is to be said of it.
 
     Args:
         task: whose test examples are scored.
-        names: of `SCORES`, or `score.py:function`.
+        given: scores, or names of `SCORES` and `score.py:function`.
         examples: at most so many.
 
     Raises:
         InputError: if there is no such score, or the task has not what it needs.
     """
-    if not names:
+    if not given:
         return ScoredSet(), ()
-    scores, labels = [score_named(name) for name in dict.fromkeys(names)], labels_of(task.train)
+    scores, labels = [_score(one) for one in dict.fromkeys(given)], labels_of(task.train)
     twice = [score.name for i, score in enumerate(scores) if score.name in [one.name for one in scores[:i]]]
     if twice:
         raise InputError(f"two scores are named {twice[0]}: give one of the files another name")
     asked = all_asked(task.test)
     if not asked:
         raise InputError(
-            f"{', '.join(names)}: no test example of {task.name} has both a prompt and an answer of the assistant to "
-            "compare with, so nothing can be scored: leave --score out"
+            f"{', '.join(score.name for score in scores)}: no test example of {task.name} has both a prompt and an "
+            "answer of the assistant to compare with, so nothing can be scored: leave --score out"
         )
     notes = []
     if len(asked) < len(task.test):
@@ -145,7 +145,7 @@ def scored_set(task: Task, names: Sequence[str], examples: int) -> tuple[ScoredS
 
 
 def kept_task(
-    name: str, test: Sequence[Example], training: Sequence[Example], names: Sequence[str], most: tuple[int, int]
+    name: str, test: Sequence[Example], training: Sequence[Example], given: Sequence[str | Score], most: tuple[int, int]
 ) -> tuple[KeptTask, tuple[str, ...]]:
     """The second task, with those of the scores that apply to it, and why others do not.
 
@@ -153,17 +153,21 @@ def kept_task(
         name: in tables.
         test: its examples, the first to be measured first.
         training: those that tell its labels.
-        names: of the scores asked for.
+        given: the scores asked for, or their names.
         most: numbers of examples that the loss is measured on, and that are scored.
     """
     whole = Task(name, tuple(training), (), tuple(test))
     scored, notes = ScoredSet(), list[str]()
-    for one in dict.fromkeys(names):
+    for one in dict.fromkeys(given):
         try:
             found, said = scored_set(whole, [one], most[1])
         except InputError as error:
-            notes.append(f"{name} is not scored with {one}: {error}")
+            notes.append(f"{name} is not scored with {one if isinstance(one, str) else one.name}: {error}")
             continue
         scored = ScoredSet((*scored.scores, *found.scores), found.asked, found.labels)
         notes += [f"{name}: {note}" for note in said]
     return KeptTask(name, whole.test[: most[0]], scored), tuple(dict.fromkeys(notes))
+
+
+def _score(given: str | Score) -> Score:
+    return score_named(given) if isinstance(given, str) else given

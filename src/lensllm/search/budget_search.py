@@ -23,7 +23,7 @@ from lensllm.search.log import FILE_NAME, DecisionLog, Logged
 from lensllm.search.orders import Order, asked, forget
 from lensllm.search.policy import Decision
 from lensllm.search.replay import decide, ledger_of, policy_of
-from lensllm.selectors import FORECAST_VERSION
+from lensllm.selectors import FORECAST_VERSION, Selector
 from lensllm.store import Store
 from lensllm.tasks import Task
 from lensllm.tuning.candidate_job import CandidateJob
@@ -54,6 +54,7 @@ class BudgetSearch(Search):
         at_once: name of a candidate -> what fits into memory, where that was planned.
         tracking: which trackers hear of the runs.
         rank_by: the score that decides, one of `scoring` with a floor and a ceiling; the loss if None.
+        selector: what forecasts the losses, by name or as an object, whose decisions are always taken anew.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class BudgetSearch(Search):
         at_once: Mapping[str, Attempt] | None = None,
         tracking: Tracking | None = None,
         rank_by: ScoreObjective | None = None,
+        selector: Selector | str = "",
     ) -> None:
         self._candidates = list(candidates)
         self._task = task
@@ -78,11 +80,14 @@ class BudgetSearch(Search):
         self._folder = folder
         one = rank_by
         score = {"name": one.name, "unit": one.unit, "floor": one.floor, "ceiling": one.ceiling} if one else {}
+        selector = "" if rank_by else selector  # a score has one of its own
+        own = None if isinstance(selector, str) else selector
         self._log = DecisionLog(
-            [], plan.rungs, [], plan.budget, stop_p_best, stop_regret, forecast_version=FORECAST_VERSION, score=score
-        )
+            [], plan.rungs, [], plan.budget, stop_p_best, stop_regret, forecast_version=FORECAST_VERSION, score=score,
+            selector=selector if isinstance(selector, str) else type(selector).__name__, own_selector=own is not None,
+        )  # fmt: skip
         self._ledger: Ledger | None = None
-        self._policy = policy_of(self._log)
+        self._policy = policy_of(self._log, own)
         self._first = [
             FineTune(
                 candidate,
@@ -168,8 +173,11 @@ class BudgetSearch(Search):
     def _goes_on_from(self, log: DecisionLog) -> bool:
         """Whether a log is of this search, interrupted: the same candidates, settings and first jobs."""
         mine = self._log
-        same = (log.rungs, log.budget, log.stop_p_best, log.stop_regret, log.score, bool(log.probe_flops))
-        if same != (mine.rungs, mine.budget, mine.stop_p_best, mine.stop_regret, mine.score, self._kernel):
+        if log.own_selector or mine.own_selector:
+            return False
+        asked = ("rungs", "budget", "stop_p_best", "stop_regret", "score", "selector")
+        same = all(getattr(log, name) == getattr(mine, name) for name in asked)
+        if not same or bool(log.probe_flops) != self._kernel:
             return False
         first = {job.key for job in self._first}
         known = set(log.candidates) <= {candidate.name for candidate in self._candidates}

@@ -80,6 +80,8 @@ class Beginning:
         started: seconds since 1970.
         token: of the lock that the selection holds as long as it lives.
         scores: that are measured; None where there are none.
+        selector: what forecasts the losses, by name; empty for the default.
+        own_selector: whether that is an object of a Python program, which no other process has.
     """
 
     task: str
@@ -93,6 +95,8 @@ class Beginning:
     started: float = 0.0
     token: str = ""
     scores: AskedScores | None = None
+    selector: str = ""
+    own_selector: bool = False
 
 
 class Journal(Callback):

@@ -57,6 +57,8 @@ class DecisionLog:
         probe_flops: forecast FLOPs of each candidate's probe; empty if none was made.
         forecast_version: of the forecast that the first of them was taken with (`lensllm.selectors.FORECAST_VERSION`).
         score: name, unit, floor and ceiling of the score that candidates are ranked by; empty for the loss.
+        selector: what forecasts the losses, by name; empty for the default.
+        own_selector: whether that was an object of a Python program, which is not kept.
         decisions: in order; the results of the first are the models as they came, and their probes.
     """
 
@@ -70,6 +72,8 @@ class DecisionLog:
     forecast_version: int = 1
     models: list[str] = field(default_factory=list)
     score: dict[str, Any] = field(default_factory=dict)
+    selector: str = ""
+    own_selector: bool = False
     decisions: list[Logged] = field(default_factory=list)
     _written: int = field(default=0, init=False, repr=False, compare=False)
 

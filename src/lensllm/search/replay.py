@@ -18,7 +18,8 @@ from lensllm.search.log import DecisionLog
 from lensllm.search.orders import STOPPED, Order
 from lensllm.search.policy import Decision, Policy, State
 from lensllm.search.regret import ExpectedRegret
-from lensllm.selectors import GaussianProcess
+from lensllm.selectors import GaussianProcess, Selector
+from lensllm.selectors.named import selector_named
 from lensllm.store import Store
 from lensllm.tuning.run import Run
 
@@ -29,9 +30,22 @@ def ledger_of(log: DecisionLog) -> Ledger:
     return Ledger(log.candidates, log.rungs, flops, log.budget, log.probe_flops, log.objective, log.models)
 
 
-def policy_of(log: DecisionLog) -> ExpectedRegret:
-    """The policy that decides, with the forecast that is shown at the end."""
-    selector = GaussianProcess() if log.score else None
+def policy_of(log: DecisionLog, selector: Selector | None = None) -> ExpectedRegret:
+    """The policy that decides, with the forecast that is shown at the end.
+
+    Args:
+        log: says how.
+        selector: the object of a Python program, where one forecasts.
+
+    Raises:
+        InputError: if one does and it is not given.
+    """
+    if log.own_selector and selector is None:
+        raise InputError(
+            f"these decisions were taken with {log.selector}, the selector of a Python program, which is not kept: "
+            "lensllm.search.replay.replay_folder(folder, selector) takes them again"
+        )
+    selector = GaussianProcess() if log.score else selector or selector_named(log.selector)
     return ExpectedRegret(log.stop_p_best, log.stop_regret, selector=selector, objective=log.objective)
 
 
@@ -68,15 +82,20 @@ class Replayed:
         return (then.runs, then.stopped, then.choice) == (now.runs, now.stopped, now.choice)
 
 
-def replay_folder(folder: str | Path) -> list[Replayed]:
+def replay_folder(folder: str | Path, selector: Selector | None = None) -> list[Replayed]:
     """Take every decision of a search again from the records in its store.
 
+    Args:
+        folder: of the search.
+        selector: the object that a Python program gave it.
+
     Raises:
-        InputError: if the folder has no log, or its store lacks a record that a decision was taken from.
+        InputError: if the folder has no log, its store lacks a record that a decision was taken from, or a selector
+            is needed.
     """
     log = DecisionLog.read(folder)
     ledger, replayed = ledger_of(log), []
-    policy = policy_of(log)
+    policy = policy_of(log, selector)
     store = Store(folder, readonly=True)
     try:
         for number, logged in enumerate(log.decisions, start=1):

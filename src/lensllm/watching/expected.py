@@ -10,7 +10,6 @@ import numpy as np
 
 from lensllm.errors import InputError
 from lensllm.selection import LEVEL, Selection
-from lensllm.selectors import default_selector, forecast_path
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Expected:
         if size == selection.target_size:
             mean, (low, high) = row.forecast, row.interval
         else:
-            made = forecast_path(default_selector(selection.curves), selection.curves, size).of([name])
+            made = selection.forecast_at(size).of([name])
             mean, (low, high) = float(made.mean[0]), made.interval(LEVEL)[0].tolist()
         cost = selection.costs.get(name)
         return cls(

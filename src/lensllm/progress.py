@@ -1,12 +1,14 @@
-"""How far a command is, on stderr: a bar in a terminal, lines elsewhere."""
+"""How far a command is: a bar in a notebook or, on stderr, in a terminal; lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
+from importlib import import_module
 
 from rich.console import Console
 from rich.progress import (
@@ -23,7 +25,7 @@ from lensllm.objectives import OBJECTIVES
 from lensllm.records import Record
 from lensllm.search.callbacks import Callback
 from lensllm.search.callbacks import Progress as Jobs
-from lensllm.text import duration, visible
+from lensllm.text import counted, duration, visible
 from lensllm.tuning.run import Run
 
 FIRST = 8.0
@@ -124,15 +126,69 @@ class ProgressLines(Told):
         return f"; about {duration((now - self._pace_from) / made * (self._of - self._done))} left for what is known of"
 
 
+class NotebookBar(Told):
+    """A bar of jobs below a notebook's cell, with what ended last and the time that is left at the pace so far.
+
+    Args:
+        show: puts HTML in place of what was shown before.
+    """
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._began = time.monotonic()
+        self._from = 0
+        self._said, self._done, self._of = "reading models and data", 0, 0
+        self._draw()
+
+    def on_run_begin(self, job: Job, progress: Jobs) -> None:
+        """Say what runs."""
+        if not self._of:
+            self._from, self._began = progress.done, time.monotonic()
+        self._said, self._done, self._of = job.label, progress.done, progress.expected
+        self._draw()
+
+    def on_run_end(self, job: Job, record: Record, progress: Jobs) -> None:
+        """Say what came of it."""
+        self._said, self._done, self._of = f"{job.label}: {_came_of(record)}", progress.done, progress.expected
+        self._draw()
+
+    def close(self) -> None:
+        """Say how long it took."""
+        self._said = f"{counted(self._done, 'run')} in {duration(time.monotonic() - self._began)}"
+        self._of = self._done
+        self._draw()
+
+    def _draw(self) -> None:
+        made, left = self._done - self._from, ""
+        if made > 0 and self._done < self._of:
+            pace = (time.monotonic() - self._began) / made
+            left = f", about {duration(pace * (self._of - self._done))} left"
+        far = f"{self._done} of {self._of}{left}; " if self._done < self._of else ""
+        value = f'value="{self._done}" max="{self._of}"' if self._of else ""
+        self._show(f"<div><progress {value}></progress> {escape(visible(far + self._said))}</div>")
+
+
 def _came_of(record: Record) -> str:
     loss = OBJECTIVES[0].read(record)[0] if isinstance(record, Run) else float("nan")
     return record.status if loss != loss else OBJECTIVES[0].format(loss)
 
 
 @contextmanager
-def progress() -> Iterator[list[Told]]:
-    """Callbacks that say on stderr how far a command is."""
+def progress(wanted: bool | None = True) -> Iterator[list[Told]]:
+    """Callbacks that say how far a command is.
+
+    Args:
+        wanted: None for only where somebody looks, in a notebook or a terminal.
+    """
     errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    if not wanted and not (wanted is None and (errors.is_jupyter or errors.is_terminal)):
+        yield []
+        return
+    if errors.is_jupyter:
+        below = NotebookBar(_display())
+        yield [below]
+        below.close()
+        return
     if not errors.is_terminal:
         lines = ProgressLines()
         try:
@@ -143,3 +199,10 @@ def progress() -> Iterator[list[Told]]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bar:
         yield [ProgressBar(bar)]
+
+
+def _display() -> Callable[[str], None]:
+    """Shows HTML below a notebook's cell, each time in place of the last."""
+    shown = import_module("IPython.display")
+    handle = shown.display(shown.HTML(""), display_id=True)
+    return lambda html: handle.update(shown.HTML(html))
