@@ -151,7 +151,7 @@ def test_a_selector_by_name_is_replayed_by_anyone(tmp_path, capsys):
     expected = GaussianProcess().forecast(found.curves, 100_000).mean
     assert lensllm.Selection.load(tmp_path).forecast_at(100_000).mean == pytest.approx(expected)
     assert "all agree" in run(capsys, "replay", tmp_path)
-    with pytest.raises(InputError, match="no selector is named 'magic': there are growing_slopes"):
+    with pytest.raises(InputError, match="no selector is named 'magic': there are prior_fitted, growing_slopes"):
         lensllm.select("define", ONE, selector="magic", output_dir=tmp_path)
 
 

@@ -237,7 +237,7 @@ class SearchConfig(BaseModel):
     )
     sizes: list[int] = Field([], description="Numbers of examples to measure, in place of a search within a budget.")
     selector: str = Field(
-        "", description="What forecasts: growing_slopes, the default; gaussian_process; rectified_law."
+        "", description="What forecasts: prior_fitted, the default; growing_slopes; gaussian_process; rectified_law."
     )
     kernel: bool = Field(
         False, description="Probe every model's kernel first, paid from the budget, and forecast with it."
