@@ -52,7 +52,7 @@ def methods() -> dict[str, Callable[[Curves, float], Said]]:
         BEFORE: _asked(GrowingSlopes()),
         "network alone": _asked(PriorFitted(own_weight=1.0, common_weight=1.0)),
         "common part half": _asked(PriorFitted(common_weight=0.5)),
-        "own part a quarter": _asked(PriorFitted(own_weight=0.25)),
+        "own part half": _asked(PriorFitted(own_weight=0.5)),
         LAST: _asked(SubTuning()),
         "last slope": last_slope,
         "accept_then_stop": _asked(AcceptThenStop()),

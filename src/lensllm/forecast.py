@@ -82,6 +82,11 @@ class Errors(ABC):
     def common(self, rows: Rows, at: Rows) -> Floats:
         """The log errors that one cause brings to all candidates, same shape."""
 
+    @property
+    def along_paths(self) -> Errors:
+        """Those that tell how an error at one size goes with that at another: these, unless said."""
+        return self
+
 
 class DrawnErrors(Errors):
     """Log errors that are at hand as one array, shape (draws, S, K), all of them the candidates' own."""
@@ -337,7 +342,7 @@ class Forecast:
 
         The variance of its own error there that readings at all `sizes` up to `to_size` beyond those it was measured
         at would take away: c' Sigma^-1 c, with Sigma the covariance of its own errors at those sizes and c theirs with
-        the one at the target. 0 for a method without uncertainty.
+        the one at the target. 0 for a method without uncertainty. Of `Errors.along_paths`.
         """
         upto = np.searchsorted(self.sizes, to_size * (1 + 1e-9), side="right") - 1
         if upto < 0:
@@ -355,9 +360,9 @@ class Forecast:
         told = np.zeros((s, len(rows)))
         if self.errors is None or not known.any():
             return told
-        sizes, of = np.arange(t + 1), self.rows[rows[known]]
-        sd = self.errors.sd[:, of][sizes]
-        drawn = self.errors.own(of, sizes, LEARN_DRAWS)
+        sizes, of, errors = np.arange(t + 1), self.rows[rows[known]], self.errors.along_paths
+        sd = errors.sd[:, of][sizes]
+        drawn = errors.own(of, sizes, LEARN_DRAWS)
         root = np.linalg.cholesky(_correlations(drawn, sd))
         share = np.cumsum(root[:, t] ** 2, axis=1).T
         variance = np.where(np.isfinite(self.means[t, rows[known]]), sd[t] ** 2, 0.0)

@@ -52,11 +52,11 @@ def test_half_of_the_worlds_share_what_the_slopes_say_and_half_what_the_network_
     assert not np.isclose(made.common_errors[1::2], slopes.common_errors[1::2]).any()
 
 
-def test_the_own_part_of_the_means_is_half_of_the_slopes():
+def test_the_own_part_of_the_means_is_three_quarters_of_the_slopes():
     wide, plain, net = (
         np.log(s.forecast(pool(), 3200).mean) for s in (PriorFitted(), GrowingSlopes(), PriorFitted(own_weight=1.0))
     )
-    np.testing.assert_allclose(wide, 0.5 * plain + 0.5 * net, atol=1e-12)
+    np.testing.assert_allclose(wide, 0.75 * plain + 0.25 * net, atol=1e-12)
     assert np.abs(plain - net).max() > 1e-3
 
 

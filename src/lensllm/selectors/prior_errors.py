@@ -115,6 +115,11 @@ class PriorErrors(Errors):
         drawn[:, :, said] = found
         return drawn
 
+    @property
+    def along_paths(self) -> Errors:
+        """The slopes': the networks say how wrong each size can be, not how one goes with another."""
+        return self._grown
+
     def common(self, rows: Rows, at: Rows) -> Floats:
         """The slopes' in every other draw, the network's in the rest."""
         both = self._grown.common(rows, at)

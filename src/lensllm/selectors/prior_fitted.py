@@ -23,9 +23,10 @@ from lensllm.selectors.slopes import Slopes
 class PriorFitted(Selector):
     """Growing slopes, and beside them a network that was fitted to nothing but simulated pools of curves.
 
-    What all candidates do together is forecast by `GrowingSlopes`. What each does beside the others is half its and
-    half the networks', and how wrong that can be the networks say alone (`PriorErrors`): they read from how rough, how
-    far apart and how short the curves are what the slopes' own past cannot tell. The prior is in `lensllm.prior`.
+    What all candidates do together is forecast by `GrowingSlopes`. What each does beside the others is 3/4 its and
+    1/4 the networks', and how wrong that can be the networks say alone (`PriorErrors`): they read from how rough, how
+    far apart and how short the curves are what the slopes' own past cannot tell. Where some candidates were measured
+    further than others, as in a search, the means are the slopes' alone. The prior is in `lensllm.prior`.
     With a single measured candidate there is nothing beside which it does something: the slopes' forecast then.
 
     Args:
@@ -48,7 +49,7 @@ class PriorFitted(Selector):
     def __init__(
         self,
         slopes: GrowingSlopes | None = None,
-        own_weight: float = 0.5,
+        own_weight: float = 0.25,
         common_weight: float = 0.0,
         kind: str = "",
     ) -> None:
@@ -69,7 +70,8 @@ class PriorFitted(Selector):
         move = np.where(told.known, point.log_means - told.last, 0.0)
         common = np.median(move[:, told.known], axis=1, keepdims=True)
         all_do = told.common - common * told.further
-        drawn = self.own_weight * (told.own - (move - common)) + self.common_weight * all_do
+        own_weight = self.own_weight if np.ptp(logs.last[0][told.known]) == 0 else 0.0
+        drawn = own_weight * (told.own - (move - common)) + self.common_weight * all_do
         means = point.log_means + np.where(told.further > 0, drawn, 0.0)
         x, slopes = np.log2(point.sizes), Slopes.of(logs)
         means = floor_at_pool_median(not_above_last(means.T, logs, x, slopes), logs, x, slopes).T
