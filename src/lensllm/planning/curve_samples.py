@@ -70,9 +70,9 @@ class CurveSamples:
     >>> samples.losses.shape, samples.candidates[samples.best]
     ((31, 2000, 2), 'a')
     >>> np.median(samples.at(3200), axis=0).round(2).tolist()
-    [1.09, 1.43]
+    [1.11, 1.46]
     >>> np.median(samples.needed(1.2), axis=0).round(-2).tolist()
-    [1200.0, 371700.0]
+    [1300.0, inf]
     """
 
     forecast: Forecast

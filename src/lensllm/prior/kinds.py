@@ -42,6 +42,10 @@ class Kind:
         over_fitting: chance of a pool with candidates whose losses rise.
         noise: standard deviation of a reading.
         odd_readings: chance of a pool with readings far off.
+
+    Example:
+        >>> KINDS[0].name, KINDS[0].slope
+        ('fine_tuned', (0.015, 0.12))
     """
 
     name: str

@@ -36,6 +36,11 @@ class Pools:
         adapter: 1 for candidates tuned by an adapter, 0 for others, shape (B, K); NaN where unknown.
         ahead: doublings from the last size to the target, shape (B,).
         truth: y measured at the target, shape (B, K).
+
+    Example:
+        >>> pools = draw_pools(np.random.default_rng(0), 1, 2, 3)
+        >>> pools.x.round(1).tolist(), pools.ahead.round(1).tolist()
+        ([[11.2, 12.2, 13.2]], [4.9])
     """
 
     kind: NDArray[np.int_]

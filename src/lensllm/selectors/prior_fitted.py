@@ -41,7 +41,7 @@ class PriorFitted(Selector):
     >>> curves = Curves(("small", "large"), [50, 100, 200, 400], [[1.6, 1.5, 1.41, 1.33], [1.8, 1.65, 1.49, 1.35]])
     >>> forecast = PriorFitted().forecast(curves, 1600)
     >>> forecast.best, forecast.mean.round(2).tolist(), forecast.p_best.round(1).tolist()
-    ('large', [1.14, 1.08], [0.2, 0.8])
+    ('large', [1.14, 1.08], [0.0, 1.0])
     """
 
     name = "prior_fitted"
