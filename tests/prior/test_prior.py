@@ -51,6 +51,15 @@ def test_what_is_said_depends_on_no_unit_and_on_no_order():
     np.testing.assert_allclose(turned.common, straight.common, atol=1e-4)
 
 
+def test_of_equal_candidates_the_same_is_said():
+    pools = draw_pools(np.random.default_rng(8), 4, 6, 4)
+    for values in (pools.y, pools.errors, pools.zero_shot, pools.size, pools.adapter):
+        values[:, 1] = values[:, 3]
+    said = say(seen_of(pools).rows)
+    np.testing.assert_array_equal(said.place[:, 1], said.place[:, 3])
+    np.testing.assert_array_equal(said.scale[:, 1], said.scale[:, 3])
+
+
 def test_a_pool_is_spoken_of_alike_whatever_else_is_asked():
     rows = seen_of(draw_pools(np.random.default_rng(4), 5, 9, 3)).rows
     np.testing.assert_array_equal(say(rows).place[2], say(rows[2:3]).place[0])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from lensllm.arrays import Floats
 from lensllm.prior.kinds import TOLD
@@ -94,7 +95,7 @@ def see(
     middle = np.median(np.where(np.isfinite(last), last, np.nan), axis=1, keepdims=True)
     best = np.sort(last, axis=1)
     second = np.where(last == best[:, :1], best[:, 1:2], best[:, :1]) if k > 1 else best
-    order = last.argsort(axis=1).argsort(axis=1) / max(k - 1, 1)
+    order = (rankdata(last, axis=1) - 1) / max(k - 1, 1)
     each = np.ones((b, k))
     zero = np.where(first, zero_shot, 0.0)
     zero_middle = np.nan_to_num(_column_medians(zero_shot[:, :, None]))
