@@ -137,7 +137,7 @@ def test_what_doubling_brings_and_the_fronts_are_in_the_report(hostile, tmp_path
 
 def test_the_answer_is_highlighted_also_where_it_is_not_the_first(tmp_path):
     """Of two candidates that are alike the smaller is the answer, and the second row."""
-    made = selection(["big", "small"], [[2.0, 1.0, 0.9], [2.0, 1.0, 0.9001]])
+    made = selection(["big", "small"], [[2.0, 1.0, 0.9], [2.0, 1.0, 0.901]])
     for small, answer in ((1, "small"), (99, "big")):
         rows = [dataclasses.replace(row, parameters=small) if row.candidate == "small" else row for row in made.ranking]
         alike = dataclasses.replace(made, ranking=tuple(rows))
