@@ -16,14 +16,13 @@ from evidence.results import write_numbers
 from lensllm.prior import KINDS, Kind, draw_pools
 from lensllm.prior.features import COUNT, see
 from lensllm.prior.kinds import varied
-from lensllm.prior.network import FOLDER, HEADS, LAYERS, LEAST_SCALE
+from lensllm.prior.network import DEGREES, FOLDER, HEADS, LAYERS, LEAST_SCALE
 
 RESULT = Path(__file__).with_suffix(".json")
 READERS = 2
 """Networks, each fitted to its own reading of the prior: seed 0 as it is written, others moved (`kinds.varied`)."""
 STEPS = 10_000
 WIDTH, POINTS, HIDDEN, PARTS = 96, 16, 192, 3
-DEGREES = 4.0
 TOKENS = 900
 """Candidates a step, in as many pools as that makes."""
 MOST_CANDIDATES = 60

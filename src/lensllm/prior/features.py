@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
-from lensllm.arrays import Floats
+from lensllm.arrays import Floats, known_median
 from lensllm.prior.kinds import TOLD
 
 SLOTS = 10
@@ -71,8 +70,8 @@ def see(
     behind = x[:, -1:] - np.take_along_axis(x, place, axis=1)
     n = ahead[:, None] + behind
     step = _step(x, y)
-    columns = _column_medians(y)
-    spread = _column_medians(np.abs(y - columns[:, None]))
+    columns = known_median(y, axis=1)[:, 0]
+    spread = known_median(np.abs(y - columns[:, None]), axis=1)[:, 0]
     of_pool = columns[:, -1:]
 
     def slots(values: Floats) -> Floats:
@@ -92,13 +91,13 @@ def see(
     known = np.isfinite(errors) & measured & (errors > 0)
     error = np.where(known, errors, 0.0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
     first = np.isfinite(zero_shot)
-    middle = np.median(np.where(np.isfinite(last), last, np.nan), axis=1, keepdims=True)
-    best = np.sort(last, axis=1)
-    second = np.where(last == best[:, :1], best[:, 1:2], best[:, :1]) if k > 1 else best
-    order = (rankdata(last, axis=1) - 1) / max(k - 1, 1)
+    middle = np.median(last, axis=1, keepdims=True)
+    ordered = np.sort(last, axis=1)
+    rival = np.where(last == ordered[:, :1], ordered[:, 1:2], ordered[:, :1]) if k > 1 else ordered
+    order = _places(last, ordered) / max(k - 1, 1)
     each = np.ones((b, k))
     zero = np.where(first, zero_shot, 0.0)
-    zero_middle = np.nan_to_num(_column_medians(zero_shot[:, :, None]))
+    zero_middle = known_median(zero_shot, axis=1)
     scalars = [
         np.log(step)[:, None] * each / 2,
         np.log(np.clip(n, *AHEAD)) / 2,
@@ -106,7 +105,7 @@ def see(
         behind / 4.0,
         np.log(k) * each / 2,
         np.minimum(measured.sum(axis=2), 12) / 4.0,
-        np.arcsinh((last - second) / scale[:, :, 0]),
+        np.arcsinh((last - rival) / scale[:, :, 0]),
         np.arcsinh((last - middle) / scale[:, :, 0]),
         np.clip(last - middle, -2, 2) * 4.0,
         order,
@@ -144,10 +143,7 @@ def _step(x: Floats, y: Floats) -> Floats:
     return np.maximum(typical, LEAST_STEP)
 
 
-def _column_medians(y: Floats) -> Floats:
-    """Medians over candidates (B, K, S) of what was measured, shape (B, S); 0 where nothing was."""
-    ordered = np.sort(y, axis=1)
-    count = np.isfinite(ordered).sum(axis=1, keepdims=True)
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, y.shape[1] - 1)
-    middle = (np.take_along_axis(ordered, low, 1) + np.take_along_axis(ordered, high, 1)) / 2
-    return np.where(count > 0, middle, 0.0)[:, 0]
+def _places(last: Floats, ordered: Floats) -> Floats:
+    """How many of a pool are below each candidate, those that are equal counted half, shape (B, K)."""
+    each = zip(last, ordered, strict=True)
+    return np.array([(np.searchsorted(row, of) + np.searchsorted(row, of, "right") - 1) / 2 for of, row in each])

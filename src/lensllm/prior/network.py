@@ -16,6 +16,8 @@ from lensllm.arrays import Floats
 FOLDER = Path(__file__).with_name("networks")
 HEADS = 4
 LAYERS = 3
+DEGREES = 4
+"""Of freedom of every Student's t."""
 LEAST_SCALE = 0.01
 EPSILON = 1e-5
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lensllm.arrays import Floats
+from lensllm.arrays import Floats, known_median
 from lensllm.curves import Curves
 from lensllm.forecast import MEDIAN_TO_SD
 
@@ -35,11 +36,10 @@ class LogCurves:
     @classmethod
     def of(cls, curves: Curves) -> LogCurves:
         """The fine-tuned part of the curves."""
+        tuned = tuned_sizes(curves)
         with np.errstate(divide="ignore", invalid="ignore"):
-            y = np.log(curves.losses)
-        y = np.where(np.isfinite(y), y, np.nan)
-        tuned = (curves.sizes > 0) & np.isfinite(y).any(axis=0)
-        return cls(np.log2(curves.sizes[tuned]), y[:, tuned])
+            y = np.log(curves.losses[:, tuned])
+        return cls(np.log2(curves.sizes[tuned]), np.where(np.isfinite(y), y, np.nan))
 
     def up_to(self, columns: int) -> LogCurves:
         """The first columns alone."""
@@ -55,6 +55,12 @@ class LogCurves:
     def last(self) -> tuple[Floats, Floats]:
         """x and y of each candidate's last measured point, NaN without any, shapes (K,)."""
         return newest(np.where(np.isfinite(self.y), self.x, np.nan)), newest(self.y)
+
+
+def tuned_sizes(curves: Curves) -> NDArray[np.bool_]:
+    """Which sizes are above 0 and have a loss above 0 of some candidate, shape (S,)."""
+    usable = np.isfinite(curves.losses) & (curves.losses > 0)
+    return np.asarray((curves.sizes > 0) & usable.any(axis=0))
 
 
 def without_spikes(y: Floats) -> Floats:
@@ -85,19 +91,10 @@ def pulled_in(y: Floats) -> Floats:
     if not np.isfinite(y).any():
         return rest
     for _ in range(POLISHES):
-        rest -= _middle(rest, axis=1)
-        rest -= _middle(rest, axis=0)
+        rest -= known_median(rest, axis=1)
+        rest -= known_median(rest, axis=0)
     limit = max(FAR_OFF * MEDIAN_TO_SD * float(np.median(np.abs(rest[np.isfinite(rest)]))), LEAST_FAR_OFF)
     return np.asarray(y - rest + np.clip(rest, -limit, limit))
-
-
-def _middle(values: Floats, axis: int) -> Floats:
-    """Medians of what is finite along an axis, 0 where nothing is, that axis kept."""
-    ordered = np.sort(values, axis=axis)
-    count = np.isfinite(values).sum(axis=axis, keepdims=True)
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[axis] - 1)
-    middle = (np.take_along_axis(ordered, low, axis) + np.take_along_axis(ordered, high, axis)) / 2
-    return np.where(count > 0, middle, 0.0)
 
 
 def levels(y: Floats) -> tuple[Floats, Floats]:

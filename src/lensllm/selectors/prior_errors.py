@@ -11,12 +11,14 @@ from scipy.special import ndtri
 
 from lensllm.arrays import Floats
 from lensllm.forecast import MEDIAN_TO_SD, Errors, Rows, stream
+from lensllm.prior.network import DEGREES
 from lensllm.selectors.error_paths import REMEMBERED, GrowingErrors, Paths
+from lensllm.selectors.error_scale import CANDIDATE
 from lensllm.selectors.growing_slopes import PointForecast
 from lensllm.selectors.prior_view import Told
 
-HURST = 1.1
-"""Of the paths that errors follow between sizes: what candidates' own errors grow with on the published curves."""
+HURST = CANDIDATE.exponent
+"""Of the paths that errors follow between sizes: as the slopes' own errors grow."""
 HALF = 0.5
 HALVINGS = 14
 """Of the range in which a median lies: it is then known to a part in 16,000 of that."""
@@ -26,9 +28,13 @@ TAIL_STREAM, POOL_STREAM = 5, 6
 
 @lru_cache(maxsize=REMEMBERED)
 def _tails(seed: int, name: str, draws: int) -> NDArray[np.float32]:
-    """What makes a normal a Student's t of 4 degrees: sqrt(4 / chi2_4), shape (draws,)."""
-    chi2 = stream(seed, TAIL_STREAM, name).chisquare(4, draws)
-    return np.asarray(np.sqrt(4 / chi2), dtype=np.float32)
+    """`_heavy` of a candidate."""
+    return _heavy(stream(seed, TAIL_STREAM, name), draws).astype(np.float32)
+
+
+def _heavy(rng: np.random.Generator, draws: int) -> Floats:
+    """What makes normals Student's t of 4 degrees: sqrt(4 / chi2_4), shape (draws,)."""
+    return np.asarray(np.sqrt(DEGREES / rng.chisquare(DEGREES, draws)))
 
 
 def _typical(weight: Floats, place: Floats, scale: Floats) -> Floats:
@@ -86,7 +92,7 @@ class PriorErrors(Errors):
         self._paths = Paths(seed, point.candidates, ahead, target, HURST, self.draws)
         self._edges = ndtri(np.clip(np.cumsum(told.weight, axis=2)[:, :, :-1], 0.0, 1.0))
         rng = stream(seed, POOL_STREAM)
-        self._shared = rng.standard_normal(self.draws) * np.sqrt(4 / rng.chisquare(4, self.draws))
+        self._shared = rng.standard_normal(self.draws) * _heavy(rng, self.draws)
         self.sd = np.where(told.known, MEDIAN_TO_SD * _typical(told.weight, told.place, told.scale), grown.sd)
 
     def own(self, rows: Rows, at: Rows, draws: int | None = None) -> Floats:

@@ -11,7 +11,7 @@ from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.prior.features import Seen, see
 from lensllm.prior.network import Said, say
-from lensllm.selectors.log_curves import LogCurves, pulled_in, without_spikes
+from lensllm.selectors.log_curves import LogCurves, pulled_in, tuned_sizes, without_spikes
 
 ODD = 0.03
 """Of log loss, by which a reading has to lie off its neighbours to be a spike: two seeds differ by 0.03 at most."""
@@ -94,7 +94,7 @@ def ask(curves: Curves, sizes: Floats, kind: int) -> Told:
 
 def _seen(curves: Curves, logs: LogCurves, known: NDArray[np.bool_], sizes: Floats, kind: int, y: Floats) -> Seen:
     """The pool with these readings as it stands before each of the sizes, one row of `Seen` a size."""
-    tuned = np.isin(np.log2(np.maximum(curves.sizes, 1e-300)), logs.x)
+    tuned = tuned_sizes(curves)
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = (curves.standard_errors / curves.losses)[known][:, tuned]
         zero_shot = np.log(curves.at(0))[known] if 0 in curves.sizes else np.full(len(y), np.nan)

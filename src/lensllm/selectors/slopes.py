@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lensllm.arrays import Floats
+from lensllm.arrays import Floats, known_median
 from lensllm.selectors.log_curves import LogCurves, without_spikes
 
 CLIP = 3.0
@@ -73,10 +73,8 @@ class Slopes:
         if self.value.shape[1] < 3:
             return replace(self, value=limited)
         padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
-        windows = np.sort([padded[:, i : i + self.value.shape[1]] for i in range(5)], axis=0)  # NaN go last
-        count = np.isfinite(windows).sum(axis=0)[None]
-        low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, 4)
-        median = (np.take_along_axis(windows, low, 0) + np.take_along_axis(windows, high, 0))[0] / 2
+        windows = np.array([padded[:, i : i + self.value.shape[1]] for i in range(5)])
+        median = known_median(windows, axis=0)[0]
         off = np.abs(self.value - median)
         spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
         if spread > 0:
