@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -60,18 +60,20 @@ def log_score(probabilities: Floats, truth: Floats) -> float:
     return -float(np.log(max(probabilities[truth.argmin()], LEAST_PROBABILITY)))
 
 
-def chances(means: Floats, temperature: float) -> Floats:
+def chances(log_means: Floats, temperature: float) -> Floats:
     """P(best) of a forecast without uncertainty: softmax of minus the log losses over a temperature."""
-    return np.asarray(softmax(-np.log(means) / temperature))
+    return np.asarray(softmax(-log_means / temperature))
+
+
+def best_temperature(score: Callable[[float], float]) -> float:
+    """The temperature with the lowest score."""
+    found = minimize_scalar(lambda log: score(float(np.exp(log))), bounds=np.log(TEMPERATURES), method="bounded")
+    return float(np.exp(found.x))
 
 
 def fitted_temperature(cases: Sequence[tuple[Floats, Floats]]) -> float:
-    """The temperature at which `chances` of these (means, truth) have the lowest mean log score."""
-
-    def score(log_temperature: float) -> float:
-        return float(np.mean([log_score(chances(means, np.exp(log_temperature)), truth) for means, truth in cases]))
-
-    return float(np.exp(minimize_scalar(score, bounds=np.log(TEMPERATURES), method="bounded").x))
+    """The temperature at which `chances` of these (log means, truth) have the lowest mean log score."""
+    return best_temperature(lambda t: float(np.mean([log_score(chances(means, t), truth) for means, truth in cases])))
 
 
 def mean_interval(values: Floats) -> list[float]:

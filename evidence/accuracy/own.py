@@ -237,7 +237,7 @@ def temperatures(
     if report:
         known = own_curves(config, config.design_tasks)
         design = forecasts("sub_tuning", selectors()["sub_tuning"], known)
-    cases = {key: (made.mean, _truth(known, key)) for key, made in design.items()}
+    cases = {key: (np.log(made.mean), _truth(known, key)) for key, made in design.items()}
     return {task: metrics.fitted_temperature([case for key, case in cases.items() if key[0] != task]) for task in data}
 
 

@@ -272,7 +272,7 @@ def _calibration_of(fitted: dict[str, GrowingSlopes], task: str, data: dict[str,
     truth, selector = data[task].at(TARGET), fitted[task]
     made = [PriorFitted(selector).forecast(data[task].up_to(TARGET / b), TARGET) for b in BUDGETS]
     elsewhere = [
-        (SubTuning().forecast(data[other].up_to(TARGET / b), TARGET).mean, data[other].at(TARGET))
+        (np.log(SubTuning().forecast(data[other].up_to(TARGET / b), TARGET).mean), data[other].at(TARGET))
         for other in TASKS
         if other != task
         for b in BUDGETS
@@ -300,7 +300,7 @@ def rivals_of(forecast: Forecast, last: Forecast, temperature: float) -> dict[st
     return {
         "p_best": forecast.p_best,
         "uniform": np.full(len(forecast.candidates), 1 / len(forecast.candidates)),
-        "softmax": metrics.chances(last.mean, temperature),
+        "softmax": metrics.chances(np.log(last.mean), temperature),
     }
 
 
@@ -312,7 +312,7 @@ def one_doubling(data: dict[str, Curves]) -> dict[str, Any]:
         result[str(target)] = {}
         seen = {task: curves.up_to(target / 2) for task, curves in data.items()}
         made = {name: {t: s.forecast(seen[t], target).mean for t in TASKS} for name, s in methods.items()}
-        made["last_3_slope"] = {task: _last_3_slope(seen[task], target) for task in TASKS}
+        made["last_3_slope"] = {task: np.exp(last_3_slope(seen[task], target)) for task in TASKS}
         for name, by_task in made.items():
             every = [(by_task[t], data[t].at(target)) for t in TASKS]
             few = [
@@ -329,10 +329,15 @@ def _named(curves: Curves) -> np.ndarray:
     return np.flatnonzero([name.split("/")[-1] in DOUBLING_MODELS for name in curves.candidates])
 
 
-def _last_3_slope(curves: Curves, target: float) -> Floats:
-    """The mean log-log slope of the last three points, extended."""
-    y, x = np.log(curves.losses[:, -3:]), np.log(curves.sizes[-3:])
-    return np.asarray(np.exp(y[:, -1] + (y[:, -1] - y[:, 0]) / (x[-1] - x[0]) * (np.log(target) - x[-1])))
+def last_3_slope(curves: Curves, target: float) -> Floats:
+    """The log-log slope of each candidate's last three points, extended from the last; log losses, shape (K,)."""
+    ends = []
+    for losses in np.log(curves.losses):
+        known = np.isfinite(losses) & (curves.sizes > 0)
+        x, y = np.log2(curves.sizes[known])[-3:], losses[known][-3:]
+        slope = np.polyfit(x, y, 1)[0] if len(x) > 1 else 0.0
+        ends.append(y[-1] + slope * (np.log2(target) - x[-1]))
+    return np.array(ends)
 
 
 def in_sample(data: dict[str, Curves]) -> dict[str, Any]:

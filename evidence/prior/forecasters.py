@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
-from scipy.stats import pearsonr, t
+from scipy.stats import pearsonr
 
-from evidence.accuracy import metrics
-from evidence.accuracy.random_pools import random_subsets
+from evidence.accuracy import metrics, own
+from evidence.accuracy.published import last_3_slope
 from evidence.pages import table as table_of
 from evidence.pages import write_section
 from evidence.prior.sets import DESIGN, REPORT, Case, cases
@@ -35,11 +33,7 @@ from lensllm.selectors import (
 RESULT = Path(__file__).with_suffix(".json")
 COMMAND = "python -m evidence forecasters --docs docs"
 LEVEL = 0.9
-POOLS, POOL_SIZE = 40, 8
-"""Random pools beside the whole one on our own tasks, where one candidate may lead everywhere."""
 OURS, BEFORE, LAST = "prior_fitted", "growing_slopes", "last_loss"
-POINTS = 3
-TEMPERATURES = (1e-3, 3.0)
 SCORES = ("rel_acc", "pear_corr", "log_score", "brier", "covered", "centred_rmse")
 Said = tuple[Floats, Floats | None]
 """Log losses at the target, shape (K,), and log samples of them (draws, K), None for a method without any."""
@@ -54,7 +48,7 @@ def methods() -> dict[str, Callable[[Curves, float], Said]]:
         "common part half": _asked(PriorFitted(common_weight=0.5)),
         "own part half": _asked(PriorFitted(own_weight=0.5)),
         LAST: _asked(SubTuning()),
-        "last slope": last_slope,
+        "last slope": lambda seen, target: (last_3_slope(seen, target), None),
         "accept_then_stop": _asked(AcceptThenStop()),
         "slope_growth": _asked(SlopeGrowth()),
         "rectified_law": _asked(RectifiedLawSelector()),
@@ -90,23 +84,12 @@ def _asked(selector: Selector) -> Callable[[Curves, float], Said]:
     return ask
 
 
-def last_slope(seen: Curves, target: float) -> Said:
-    """The straight line through the last three points of each candidate in log-log scale."""
-    ends = []
-    for losses in np.log(seen.losses):
-        known = np.isfinite(losses) & (seen.sizes > 0)
-        x, y = np.log2(seen.sizes[known])[-POINTS:], losses[known][-POINTS:]
-        slope = np.polyfit(x, y, 1)[0] if len(x) > 1 else 0.0
-        ends.append(y[-1] + slope * (np.log2(target) - x[-1]))
-    return np.array(ends), None
-
-
 def pools(case: Case) -> Iterator[Case]:
     """The whole pool, and random ones on our own tasks."""
-    yield case
     if case.source.startswith("own"):
-        for rows in random_subsets(len(case.truth), min(POOL_SIZE, len(case.truth)), POOLS, 0):
-            yield case.of(rows)
+        yield from map(case.of, own.pools(len(case.truth)))
+    else:
+        yield case
 
 
 def scored(sources: tuple[str, ...]) -> pd.DataFrame:
@@ -139,12 +122,8 @@ def _row(name: str, case: Case, mean: Floats, samples: Floats | None) -> dict[st
 
 
 def _softmax_score(rows: pd.DataFrame, temperature: float) -> Floats:
-    return np.array(
-        [
-            metrics.log_score(softmax(-means / temperature), truth)
-            for means, truth in zip(rows["means"], rows["truth"], strict=True)
-        ]
-    )
+    pairs = zip(rows["means"], rows["truth"], strict=True)
+    return np.array([metrics.log_score(metrics.chances(means, temperature), truth) for means, truth in pairs])
 
 
 def temperatures(table: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -156,11 +135,11 @@ def temperatures(table: pd.DataFrame) -> dict[str, dict[str, float]]:
         sets = list(rows["set"].unique())
 
         def best(used: list[str], rows: pd.DataFrame = rows) -> float:
-            def mean(log_t: float) -> float:
+            def mean(temperature: float) -> float:
                 parts = (rows[rows["set"] == source] for source in used)
-                return float(np.mean([_by_task(part, _softmax_score(part, np.exp(log_t))).mean() for part in parts]))
+                return float(np.mean([_by_task(part, _softmax_score(part, temperature)).mean() for part in parts]))
 
-            return float(np.exp(minimize_scalar(mean, bounds=np.log(TEMPERATURES), method="bounded").x))
+            return metrics.best_temperature(mean)
 
         found[str(name)] = {s: best([other for other in sets if other != s]) for s in sets} | {"all": best(sets)}
     return found
@@ -175,7 +154,7 @@ def summary(table: pd.DataFrame, temperature: dict[str, dict[str, float]]) -> di
     table = table.copy()
     for (name, source), rows in table.groupby(["method", "set"], sort=False):
         if name in temperature:
-            chances = [softmax(-means / temperature[str(name)][str(source)]) for means in rows["means"]]
+            chances = [metrics.chances(means, temperature[str(name)][str(source)]) for means in rows["means"]]
             pairs = list(zip(chances, rows["truth"], strict=True))
             table.loc[rows.index, "log_score"] = [metrics.log_score(p, truth) for p, truth in pairs]
             table.loc[rows.index, "brier"] = [metrics.brier(p, truth) for p, truth in pairs]
@@ -220,12 +199,9 @@ def _against(tasks: pd.DataFrame, name: str) -> dict[str, Any]:
 
 def interval(values: Floats) -> dict[str, Any]:
     """Mean, 90 % interval of Student's t, and how many are above and below 0."""
-    mean, n = float(np.mean(values)), len(values)
-    signs = {"above": int((values > 1e-12).sum()), "below": int((values < -1e-12).sum()), "of": n}
-    if n < 2:
-        return {"mean": mean, "interval": None, **signs}
-    half = float(t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return {"mean": mean, "interval": [mean - half, mean + half], **signs}
+    signs = {"above": int((values > 1e-12).sum()), "below": int((values < -1e-12).sum()), "of": len(values)}
+    known = metrics.mean_interval(values) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "interval": known, **signs}
 
 
 TITLES = {

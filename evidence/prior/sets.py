@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evidence.accuracy import published
+from evidence.accuracy import own, published
 from evidence.study.config import StudyConfig
 from evidence.study.curves import own_curves
 from lensllm.arrays import Floats
@@ -24,7 +24,6 @@ DESIGN = ("published", "own_design", *FOREIGN)
 REPORT = ("own_report",)
 PARTS = (4, 8, 16, 32, 64, 128, 256, 512)
 """Parts of the data that may be seen, where a task has sizes that small."""
-OWN_PARTS = (8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def curves_of(source: str) -> dict[str, Curves]:
 
 def cases(source: str) -> Iterator[Case]:
     """Every task of a set at every part of its data at which enough was measured."""
-    parts = {"published": published.BUDGETS, "own_design": OWN_PARTS, "own_report": OWN_PARTS}.get(source, PARTS)
+    parts = {"published": published.BUDGETS, "own_design": own.BUDGETS, "own_report": own.BUDGETS}.get(source, PARTS)
     for task, curves in curves_of(source).items():
         target = float(curves.sizes[-1])
         for part in parts:

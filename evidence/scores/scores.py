@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr, t
+from scipy.stats import spearmanr
 
+from evidence.accuracy.metrics import mean_interval
 from evidence.results import write_numbers
 from evidence.scores.link import linked
 from evidence.scores.pools import Pool, pools
@@ -161,5 +162,4 @@ def mean_and_interval(values: Floats) -> dict[str, Any]:
     mean, n = float(known.mean()), len(known)
     if n < 2:
         return {"mean": mean, "interval": None, "tasks": n}
-    half = float(t.ppf((1 + LEVEL) / 2, n - 1) * known.std(ddof=1) / np.sqrt(n))
-    return {"mean": mean, "interval": [mean - half, mean + half], "tasks": n}
+    return {"mean": mean, "interval": mean_interval(known), "tasks": n}
