@@ -35,11 +35,11 @@ COMMAND = "python -m evidence forecasters --docs docs"
 LEVEL = 0.9
 OURS, BEFORE, LAST = "prior_fitted", "growing_slopes", "last_loss"
 SCORES = ("rel_acc", "pear_corr", "log_score", "brier", "covered", "centred_rmse")
-Said = tuple[Floats, Floats | None]
+Prediction = tuple[Floats, Floats | None]
 """Log losses at the target, shape (K,), and log samples of them (draws, K), None for a method without any."""
 
 
-def methods() -> dict[str, Callable[[Curves, float], Said]]:
+def methods() -> dict[str, Callable[[Curves, float], Prediction]]:
     """Every forecaster compared; those without samples have P(best) = softmax(-log loss / T), T from other sets."""
     return {
         OURS: _asked(PriorFitted()),
@@ -75,8 +75,8 @@ def run(json_file: str | Path | None = None, docs: str | Path | None = None, rep
     return result
 
 
-def _asked(selector: Selector) -> Callable[[Curves, float], Said]:
-    def ask(seen: Curves, target: float) -> Said:
+def _asked(selector: Selector) -> Callable[[Curves, float], Prediction]:
+    def ask(seen: Curves, target: float) -> Prediction:
         made = selector.forecast(seen, target)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log(made.mean), np.log(made.samples) if made.errors is not None else None

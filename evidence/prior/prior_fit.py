@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from evidence.results import write_numbers
 from lensllm.prior import KINDS, Kind, draw_pools
-from lensllm.prior.features import COUNT, see
+from lensllm.prior.features import COUNT, features_of
 from lensllm.prior.kinds import varied
 from lensllm.prior.network import DEGREES, FOLDER, HEADS, LAYERS, LEAST_SCALE
 
@@ -28,8 +28,8 @@ TOKENS = 900
 MOST_CANDIDATES = 60
 SIZES = np.array([5, 9, 12, 12, 10, 8, 5, 4, 3, 2, 2, 2]) / 74
 """Chances of 1, 2, ... 12 measured sizes: people have two to six."""
-TOLD = 0.6
-"""Part of the pools whose kind is told."""
+KIND_KNOWN = 0.6
+"""Part of the pools whose kind the network is given."""
 RATE = 1.5e-3
 COMMON_WEIGHT = 0.3
 AVERAGED = 0.999
@@ -108,9 +108,9 @@ def batch(rng: np.random.Generator, kinds: tuple[Kind, ...]) -> tuple[Tensor, Te
     candidates = int(np.exp(rng.uniform(np.log(2), np.log(MOST_CANDIDATES + 1))))
     sizes = 1 + int(rng.choice(len(SIZES), p=SIZES))
     pools = draw_pools(rng, max(TOKENS // candidates, 15), candidates, sizes, kinds)
-    told = np.array([kind.told for kind in kinds])[pools.kind]
-    kind = np.where(rng.random(len(told)) < TOLD, told, -1)
-    seen = see(pools.x, pools.y, pools.errors, pools.zero_shot, pools.size, pools.adapter, pools.ahead, kind)
+    given = np.array([kind.known_as for kind in kinds])[pools.kind]
+    kind = np.where(rng.random(len(given)) < KIND_KNOWN, given, -1)
+    seen = features_of(pools.x, pools.y, pools.errors, pools.zero_shot, pools.size, pools.adapter, pools.ahead, kind)
     move = pools.truth - seen.last
     common = move.mean(axis=1, keepdims=True)
     own = np.clip((move - common) / seen.unit, -FURTHEST, FURTHEST)

@@ -25,7 +25,7 @@ from lensllm.objectives import OBJECTIVES
 from lensllm.records import Record
 from lensllm.search.callbacks import Callback
 from lensllm.search.callbacks import Progress as Jobs
-from lensllm.text import counted, duration, visible
+from lensllm.text import counted, duration, time_left, visible
 from lensllm.tuning.run import Run
 
 FIRST = 8.0
@@ -120,10 +120,8 @@ class ProgressLines(Told):
         print(f"{duration(now - self._began)}: {far}{visible(what)}{self._left(now)}", file=sys.stderr, flush=True)
 
     def _left(self, now: float) -> str:
-        made = self._done - self._before
-        if made < 1 or self._done >= self._of:
-            return ""
-        return f"; about {duration((now - self._pace_from) / made * (self._of - self._done))} left for what is known of"
+        left = time_left(now - self._pace_from, self._done - self._before, self._of - self._done)
+        return f"; about {left} left for what is known of" if left else ""
 
 
 class NotebookBar(Told):
@@ -159,11 +157,9 @@ class NotebookBar(Told):
         self._draw()
 
     def _draw(self) -> None:
-        made, left = self._done - self._from, ""
-        if made > 0 and self._done < self._of:
-            pace = (time.monotonic() - self._began) / made
-            left = f", about {duration(pace * (self._of - self._done))} left"
-        far = f"{self._done} of {self._of}{left}; " if self._done < self._of else ""
+        left = time_left(time.monotonic() - self._began, self._done - self._from, self._of - self._done)
+        about = f", about {left} left" if left else ""
+        far = f"{self._done} of {self._of}{about}; " if self._done < self._of else ""
         value = f'value="{self._done}" max="{self._of}"' if self._of else ""
         self._show(f"<div><progress {value}></progress> {escape(visible(far + self._said))}</div>")
 

@@ -80,6 +80,20 @@ def memory(size: float | None) -> str:
     return gibibytes(size) if size else "none"
 
 
+def time_left(seconds: float, done: int, left: int) -> str:
+    """How long the rest takes at the pace so far, in words; nothing where no pace is known or nothing is left.
+
+    Args:
+        seconds: that what is done took.
+        done: how much that is.
+        left: how much there is to do.
+
+    >>> time_left(60, 3, 9), time_left(60, 0, 9)
+    ('3 min', '')
+    """
+    return duration(seconds / done * left) if done > 0 and left > 0 else ""
+
+
 def duration(seconds: float) -> str:
     """A time in words.
 

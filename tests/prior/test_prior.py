@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lensllm.prior import KINDS, TOLD, draw_pools
-from lensllm.prior.features import COUNT, see
+from lensllm.prior import KIND_INPUTS, KINDS, draw_pools
+from lensllm.prior.features import COUNT, features_of
 from lensllm.prior.kinds import MOVED, varied
-from lensllm.prior.network import FOLDER, Network, say, together
+from lensllm.prior.network import FOLDER, Network, mixture_of, predict
 
 
 def seen_of(pools, told=-1, add=0.0):
     kind = np.full(len(pools.kind), told)
     zero_shot = pools.zero_shot + add
-    return see(pools.x, pools.y + add, pools.errors, zero_shot, pools.size, pools.adapter, pools.ahead, kind)
+    return features_of(pools.x, pools.y + add, pools.errors, zero_shot, pools.size, pools.adapter, pools.ahead, kind)
 
 
 @settings(max_examples=25, deadline=None)
@@ -28,7 +28,7 @@ def test_every_pool_can_be_seen_and_spoken_of(seed, candidates, sizes):
     seen = seen_of(pools)
     assert seen.rows.shape == (5, candidates, COUNT)
     assert np.isfinite(seen.rows).all()
-    said = say(seen.rows)
+    said = predict(seen.rows)
     np.testing.assert_allclose(said.weight.sum(axis=2), 1)
     assert (said.scale > 0).all()
     assert np.isfinite(said.mean).all()
@@ -45,7 +45,7 @@ def test_what_is_said_depends_on_no_unit_and_on_no_order():
     seen = seen_of(pools)
     np.testing.assert_allclose(seen_of(pools, add=3.0).rows, seen.rows, atol=1e-9)
     order = np.random.default_rng(2).permutation(7)
-    straight, turned = say(seen.rows), say(seen.rows[:, order])
+    straight, turned = predict(seen.rows), predict(seen.rows[:, order])
     for name in ("weight", "place", "scale"):
         np.testing.assert_allclose(getattr(turned, name), getattr(straight, name)[:, order], atol=1e-4)
     np.testing.assert_allclose(turned.common, straight.common, atol=1e-4)
@@ -55,20 +55,20 @@ def test_of_equal_candidates_the_same_is_said():
     pools = draw_pools(np.random.default_rng(8), 4, 6, 4)
     for values in (pools.y, pools.errors, pools.zero_shot, pools.size, pools.adapter):
         values[:, 1] = values[:, 3]
-    said = say(seen_of(pools).rows)
+    said = predict(seen_of(pools).rows)
     np.testing.assert_array_equal(said.place[:, 1], said.place[:, 3])
     np.testing.assert_array_equal(said.scale[:, 1], said.scale[:, 3])
 
 
 def test_a_pool_is_spoken_of_alike_whatever_else_is_asked():
     rows = seen_of(draw_pools(np.random.default_rng(4), 5, 9, 3)).rows
-    np.testing.assert_array_equal(say(rows).place[2], say(rows[2:3]).place[0])
-    np.testing.assert_array_equal(say(rows).common[2], say(rows[2:3]).common[0])
+    np.testing.assert_array_equal(predict(rows).place[2], predict(rows[2:3]).place[0])
+    np.testing.assert_array_equal(predict(rows).common[2], predict(rows[2:3]).common[0])
 
 
 def test_what_is_told_of_the_kind_is_heard():
     pools = draw_pools(np.random.default_rng(5), 40, 9, 3)
-    unknown, *known = (say(seen_of(pools, told).rows).common for told in (-1, *range(len(TOLD))))
+    unknown, *known = (predict(seen_of(pools, told).rows).common for told in (-1, *range(len(KIND_INPUTS))))
     assert all(np.abs(one - unknown).mean() > 0.01 for one in known)
 
 
@@ -95,7 +95,7 @@ def test_numpy_says_what_torch_fitted(file):
 def test_several_readers_are_believed_alike():
     rows = seen_of(draw_pools(np.random.default_rng(7), 3, 5, 4)).rows
     one = [Network(file)(rows) for file in sorted(FOLDER.glob("*.safetensors"))]
-    both = together(one)
+    both = mixture_of(one)
     np.testing.assert_allclose(both.mean, np.mean([each.mean for each in one], axis=0), atol=1e-12)
     np.testing.assert_allclose(both.common, np.mean([each.common for each in one], axis=0))
     assert (both.common_scale >= np.min([each.common_scale for each in one], axis=0)).all()

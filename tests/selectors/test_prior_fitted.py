@@ -8,7 +8,7 @@ from scipy.stats import t as student
 from lensllm.curves import Curves
 from lensllm.prior import draw_pools
 from lensllm.selectors import GrowingSlopes, PriorFitted
-from lensllm.selectors.prior_view import ask
+from lensllm.selectors.prior_prediction import predict_pool
 
 SIZES = [50, 100, 200, 400]
 LOSSES = [[1.9, 1.82, 1.75, 1.68], [2.0, 1.88, 1.77, 1.67], [1.7, 1.69, 1.66, 1.65], [2.3, 2.0, 1.8, 1.7]]
@@ -28,13 +28,13 @@ def drawn(seed, count, candidates, sizes):
 
 def test_own_errors_are_the_mixture_that_the_network_says_at_every_size():
     made = PriorFitted().forecast(pool(), 3200, [800, 6400])
-    told = ask(pool(), made.sizes, -1)
+    prediction = predict_pool(pool(), made.sizes, -1)
     for s in range(3):
         for k in range(4):
 
             def below(x, s=s, k=k):
-                parts = (x[:, None] - told.place[s, k]) / told.scale[s, k]
-                return (told.weight[s, k] * student.cdf(parts, 4)).sum(axis=1)
+                parts = (x[:, None] - prediction.place[s, k]) / prediction.scale[s, k]
+                return (prediction.weight[s, k] * student.cdf(parts, 4)).sum(axis=1)
 
             assert kstest(made.own_errors[:, s, k], below).pvalue > 1e-3
 
@@ -81,10 +81,10 @@ def test_on_pools_of_the_prior_it_is_calibrated_and_knows_more_than_the_slopes(s
         made, slopes = (s.forecast(curves, target) for s in (PriorFitted(), GrowingSlopes()))
         score["prior"].append(-np.log(max(made.p_best[truth.argmin()], 1e-4)))
         score["slopes"].append(-np.log(max(slopes.p_best[truth.argmin()], 1e-4)))
-        told = ask(curves, np.array([target]), -1)
-        move = np.log(truth) - told.last
-        parts = (move - move.mean() - (told.own[0] - told.own[0].mean()))[:, None] - told.place[0]
-        below = (told.weight[0] * student.cdf(parts / told.scale[0], 4)).sum(axis=1)
+        prediction = predict_pool(curves, np.array([target]), -1)
+        move = np.log(truth) - prediction.last
+        parts = (move - move.mean() - (prediction.own[0] - prediction.own[0].mean()))[:, None] - prediction.place[0]
+        below = (prediction.weight[0] * student.cdf(parts / prediction.scale[0], 4)).sum(axis=1)
         inside.append(np.mean((below > 0.05) & (below < 0.95)))
     assert 0.8 < np.mean(inside) < 0.96
     assert np.mean(score["prior"]) < np.mean(score["slopes"])

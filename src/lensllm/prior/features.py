@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensllm.arrays import Floats, known_median
-from lensllm.prior.kinds import TOLD
+from lensllm.prior.kinds import KIND_INPUTS
 
 SLOTS = 10
 """Last measured sizes that are seen one by one."""
 CHANNELS = 6
 SCALARS = 19
-COUNT = SLOTS * CHANNELS + SCALARS + len(TOLD)
+COUNT = SLOTS * CHANNELS + SCALARS + len(KIND_INPUTS)
 """Numbers a candidate."""
 USUAL_STEP = 0.05
 """Fall a doubling where only one size was measured: about the mean of published curves."""
@@ -27,7 +27,7 @@ GROWTH = 0.8
 
 
 @dataclass(frozen=True)
-class Seen:
+class Features:
     """B pools as the network sees them.
 
     Attributes:
@@ -41,7 +41,7 @@ class Seen:
     last: Floats
 
 
-def see(
+def features_of(
     x: Floats,
     y: Floats,
     errors: Floats,
@@ -50,7 +50,7 @@ def see(
     adapter: Floats,
     ahead: Floats,
     kind: NDArray[np.int_],
-) -> Seen:
+) -> Features:
     """What is seen of pools whose candidates have each one measured point or more.
 
     Args:
@@ -61,7 +61,7 @@ def see(
         size: log2 of each model's parameters, NaN where unknown, shape (B, K).
         adapter: 1 for candidates tuned by an adapter, 0 for others, NaN where unknown, shape (B, K).
         ahead: doublings from the last size to the target, shape (B,).
-        kind: position in `TOLD`, -1 where it is not known, shape (B,).
+        kind: position in `KIND_INPUTS`, -1 where it is not known, shape (B,).
     """
     b, k, s = y.shape
     measured = np.isfinite(y)
@@ -117,11 +117,11 @@ def see(
         *_beside_others(size, 2.0),
         *_beside_others(adapter, 0.5),
     ]
-    one_hot = (kind[:, None] == np.arange(len(TOLD))) * 1.0
+    one_hot = (kind[:, None] == np.arange(len(KIND_INPUTS))) * 1.0
     rows = np.concatenate(
         [*map(slots, channels), np.stack(scalars, axis=2), np.repeat(one_hot[:, None], k, axis=1)], axis=2
     )
-    return Seen(rows, step[:, None] * np.maximum(n, 0.0) ** GROWTH, last)
+    return Features(rows, step[:, None] * np.maximum(n, 0.0) ** GROWTH, last)
 
 
 def _beside_others(values: Floats, unit: float) -> tuple[Floats, Floats]:

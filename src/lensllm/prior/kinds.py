@@ -21,7 +21,7 @@ class Kind:
 
     Attributes:
         name: how it is called.
-        told: position in `TOLD` of what the network is told of it.
+        known_as: position in `KIND_INPUTS` of what the network is given of it.
         share: of the prior.
         slope: fall of the log loss a doubling at the first size.
         growth: of that slope a doubling, as a part of it, and how it differs between pools.
@@ -49,7 +49,7 @@ class Kind:
     """
 
     name: str
-    told: int
+    known_as: int
     share: float
     slope: Range
     growth: float
@@ -77,8 +77,8 @@ MOVED = (
     "spread", "converging", "convergence", "form_learning", "over_fitting", "noise",
 )  # fmt: skip
 """Settings that two readers of the same statistics may write down differently."""
-TOLD = ("fine_tuned", "error_rates", "from_scratch")
-"""What the network may be told of a pool: whether labels are learned it sees for itself."""
+KIND_INPUTS = ("fine_tuned", "error_rates", "from_scratch")
+"""What the network may be given of a pool: whether labels are learned it sees for itself."""
 
 KINDS = (
     Kind(

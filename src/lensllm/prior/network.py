@@ -23,8 +23,8 @@ EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the network says of B pools, in the units of `features.Seen`.
+class Prediction:
+    """What the network says of B pools, in the units of `features.Features`.
 
     Attributes:
         weight: of the P parts of each candidate's own deviation, shape (B, K, P); they add up to 1.
@@ -56,7 +56,7 @@ class Network:
     def __init__(self, file: Path) -> None:
         self._w = {name: values.astype(np.float32) for name, values in load_file(file).items()}
 
-    def __call__(self, rows: Floats) -> Said:
+    def __call__(self, rows: Floats) -> Prediction:
         """What it says of pools, rows of shape (B, K, COUNT)."""
         at = self._linear("second", np.maximum(self._linear("first", np.asarray(rows, dtype=np.float32)), 0))
         for layer in range(LAYERS):
@@ -69,7 +69,7 @@ class Network:
         place = place - (weight * place).sum(axis=2, keepdims=True).mean(axis=1, keepdims=True)
         pooled = np.concatenate([at.mean(axis=1, keepdims=True), at.max(axis=1, keepdims=True)], axis=2)
         pool = self._linear("common", pooled)[:, 0].astype(float)  # a product a pool: others in the batch change no bit
-        return Said(weight, place, _positive(scale), pool[:, 0], _positive(pool[:, 1]))
+        return Prediction(weight, place, _positive(scale), pool[:, 0], _positive(pool[:, 1]))
 
     def _linear(self, name: str, values: Floats) -> Floats:
         return np.asarray(values @ self._w[f"{name}.weight"].T + self._w[f"{name}.bias"])
@@ -103,20 +103,20 @@ def _networks() -> tuple[Network, ...]:
     return tuple(Network(file) for file in sorted(FOLDER.glob("*.safetensors")))
 
 
-def say(rows: Floats) -> Said:
+def predict(rows: Floats) -> Prediction:
     """What the networks of the package say together: each reader of the prior is believed alike.
 
     Args:
         rows: of pools, shape (B, K, COUNT).
     """
-    return together([network(rows) for network in _networks()])
+    return mixture_of([network(rows) for network in _networks()])
 
 
-def together(said: Sequence[Said]) -> Said:
+def mixture_of(said: Sequence[Prediction]) -> Prediction:
     """A mixture of what several networks say; of the common part the mean and the variance of the mixture."""
     common = np.stack([one.common for one in said])
     scales = np.stack([one.common_scale for one in said])
-    return Said(
+    return Prediction(
         np.concatenate([one.weight for one in said], axis=2) / len(said),
         np.concatenate([one.place for one in said], axis=2),
         np.concatenate([one.scale for one in said], axis=2),

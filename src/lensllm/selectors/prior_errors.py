@@ -15,7 +15,7 @@ from lensllm.prior.network import DEGREES
 from lensllm.selectors.error_paths import REMEMBERED, GrowingErrors, Paths
 from lensllm.selectors.error_scale import CANDIDATE
 from lensllm.selectors.growing_slopes import PointForecast
-from lensllm.selectors.prior_view import Told
+from lensllm.selectors.prior_prediction import PriorPrediction
 
 HURST = CANDIDATE.exponent
 """Of the paths that errors follow between sizes: as the slopes' own errors grow."""
@@ -77,29 +77,37 @@ class PriorErrors(Errors):
     Args:
         grown: errors of the slopes.
         point: what they are errors of, sizes and candidates.
-        told: what the networks say.
+        prediction: what the networks say.
         places: of the common error beside the point forecast, of the slopes' worlds and of the network's, both (S, K).
         seed: of all draws.
     """
 
     def __init__(
-        self, grown: GrowingErrors, point: PointForecast, told: Told, places: tuple[Floats, Floats], seed: int
+        self,
+        grown: GrowingErrors,
+        point: PointForecast,
+        prediction: PriorPrediction,
+        places: tuple[Floats, Floats],
+        seed: int,
     ) -> None:
         self.draws = grown.draws
-        self._grown, self._names, self._told, self._places, self._seed = grown, point.candidates, told, places, seed
-        ahead = np.where(told.further > 0, np.nan_to_num(point.doublings_ahead), 0.0)
+        self._grown, self._prediction, self._places = grown, prediction, places
+        self._names, self._seed = point.candidates, seed
+        ahead = np.where(prediction.further > 0, np.nan_to_num(point.doublings_ahead), 0.0)
         target = int(np.flatnonzero(point.sizes == point.target_size)[0])
         self._paths = Paths(seed, point.candidates, ahead, target, HURST, self.draws)
-        self._edges = ndtri(np.clip(np.cumsum(told.weight, axis=2)[:, :, :-1], 0.0, 1.0))
+        self._edges = ndtri(np.clip(np.cumsum(prediction.weight, axis=2)[:, :, :-1], 0.0, 1.0))
         rng = stream(seed, POOL_STREAM)
         self._shared = rng.standard_normal(self.draws) * _heavy(rng, self.draws)
-        self.sd = np.where(told.known, MEDIAN_TO_SD * _typical(told.weight, told.place, told.scale), grown.sd)
+        self.sd = np.where(
+            prediction.known, MEDIAN_TO_SD * _typical(prediction.weight, prediction.place, prediction.scale), grown.sd
+        )
 
     def own(self, rows: Rows, at: Rows, draws: int | None = None) -> Floats:
         """The part that u falls in, moved along its path."""
         count = min(draws or self.draws, self.draws)
         drawn = np.zeros((count, len(at), len(rows)))
-        said = self._told.known[rows]
+        said = self._prediction.known[rows]
         if not said.all():
             drawn[:, :, ~said] = self._grown.own(rows[~said], at, draws)
         if not said.any():
@@ -112,11 +120,11 @@ class PriorErrors(Errors):
         t = self._paths.at(mine, at, normals[0]) * spread * tails[:, None]
         edges = self._edges[np.ix_(at, mine)]
         found = np.zeros_like(t)
-        for part in range(self._told.weight.shape[2]):
+        for part in range(self._prediction.weight.shape[2]):
             low = edges[:, :, part - 1] if part else np.full(ahead.shape, -np.inf)
             high = edges[:, :, part] if part < edges.shape[2] else np.full(ahead.shape, np.inf)
             inside = (normals[1][:, None] > low) & (normals[1][:, None] <= high)
-            place, scale = (v[np.ix_(at, mine)][:, :, part] for v in (self._told.place, self._told.scale))
+            place, scale = (v[np.ix_(at, mine)][:, :, part] for v in (self._prediction.place, self._prediction.scale))
             np.copyto(found, place + scale * t, where=inside)
         drawn[:, :, said] = found
         return drawn
@@ -129,9 +137,9 @@ class PriorErrors(Errors):
     def common(self, rows: Rows, at: Rows) -> Floats:
         """The slopes' in every other draw, the network's in the rest."""
         both = self._grown.common(rows, at)
-        said = np.flatnonzero(self._told.known[rows])
+        said = np.flatnonzero(self._prediction.known[rows])
         of = np.ix_(at, rows[said])
         slopes, network = self._places[0][of], self._places[1][of]
         both[::2, :, said] += slopes
-        both[1::2, :, said] = network + self._told.common_scale[of] * self._shared[1::2, None, None]
+        both[1::2, :, said] = network + self._prediction.common_scale[of] * self._shared[1::2, None, None]
         return both

@@ -9,14 +9,14 @@ import numpy as np
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.forecast import Forecast
-from lensllm.prior.kinds import TOLD
+from lensllm.prior.kinds import KIND_INPUTS
 from lensllm.selectors.base import Selector
 from lensllm.selectors.error_paths import GrowingErrors
 from lensllm.selectors.growing_slopes import GrowingSlopes
 from lensllm.selectors.growth import floor_at_pool_median, not_above_last
 from lensllm.selectors.log_curves import LogCurves
 from lensllm.selectors.prior_errors import PriorErrors
-from lensllm.selectors.prior_view import ask
+from lensllm.selectors.prior_prediction import predict_pool
 from lensllm.selectors.slopes import Slopes
 
 
@@ -33,7 +33,7 @@ class PriorFitted(Selector):
         slopes: makes the means; `GrowingSlopes` if None.
         own_weight: of the networks in what each candidate does beside the others; the slopes have the rest.
         common_weight: of the networks in what all do.
-        kind: of the pool, one of `lensllm.prior.TOLD`; empty where it is not known.
+        kind: of the pool, one of `lensllm.prior.KIND_INPUTS`; empty where it is not known.
 
     Raises:
         ValueError: if the kind is unknown.
@@ -56,9 +56,9 @@ class PriorFitted(Selector):
         self.slopes = slopes or GrowingSlopes()
         self.own_weight = own_weight
         self.common_weight = common_weight
-        if kind and kind not in TOLD:
-            raise ValueError(f"kind is {kind!r}, expected one of {', '.join(TOLD)}")
-        self.kind = TOLD.index(kind) if kind else -1
+        if kind and kind not in KIND_INPUTS:
+            raise ValueError(f"kind is {kind!r}, expected one of {', '.join(KIND_INPUTS)}")
+        self.kind = KIND_INPUTS.index(kind) if kind else -1
 
     def _forecast(self, curves: Curves, target_size: float, sizes: Floats) -> Forecast:
         """The slopes' forecast drawn to the network's, with the network's errors."""
@@ -66,16 +66,16 @@ class PriorFitted(Selector):
         logs = LogCurves.of(curves)
         if np.isfinite(logs.y).any(axis=1).sum() < 2:
             return self.slopes.with_errors(point)
-        told = ask(curves, point.sizes, self.kind)
-        move = np.where(told.known, point.log_means - told.last, 0.0)
-        common = np.median(move[:, told.known], axis=1, keepdims=True)
-        all_do = told.common - common * told.further
-        own_weight = self.own_weight if np.ptp(logs.last[0][told.known]) == 0 else 0.0
-        drawn = own_weight * (told.own - (move - common)) + self.common_weight * all_do
-        means = point.log_means + np.where(told.further > 0, drawn, 0.0)
+        prediction = predict_pool(curves, point.sizes, self.kind)
+        move = np.where(prediction.known, point.log_means - prediction.last, 0.0)
+        common = np.median(move[:, prediction.known], axis=1, keepdims=True)
+        all_do = prediction.common - common * prediction.further
+        own_weight = self.own_weight if np.ptp(logs.last[0][prediction.known]) == 0 else 0.0
+        drawn = own_weight * (prediction.own - (move - common)) + self.common_weight * all_do
+        means = point.log_means + np.where(prediction.further > 0, drawn, 0.0)
         x, slopes = np.log2(point.sizes), Slopes.of(logs)
         means = floor_at_pool_median(not_above_last(means.T, logs, x, slopes), logs, x, slopes).T
         made = self.slopes.with_errors(replace(point, log_means=means))
         assert isinstance(made.errors, GrowingErrors)
         places = (-self.common_weight * all_do, (1 - self.common_weight) * all_do)
-        return replace(made, errors=PriorErrors(made.errors, point, told, places, self.slopes.seed))
+        return replace(made, errors=PriorErrors(made.errors, point, prediction, places, self.slopes.seed))

@@ -8,7 +8,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lensllm.text import duration, visible
+from lensllm.text import time_left, visible
 
 
 class StepProgress:
@@ -53,6 +53,5 @@ class StepProgress:
 
     def _left(self, done: int, total: int) -> str:
         """The time left at the pace so far, in words; nothing where none is known yet."""
-        if done in (self._first, total):
-            return ""
-        return f", {duration((time.monotonic() - self._began) / (done - self._first) * (total - done))} left"
+        left = time_left(time.monotonic() - self._began, done - self._first, total - done)
+        return f", {left} left" if left else ""

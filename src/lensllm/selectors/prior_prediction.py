@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
-from lensllm.prior.features import Seen, see
-from lensllm.prior.network import Said, say
+from lensllm.prior.features import Features, features_of
+from lensllm.prior.network import Prediction, predict
 from lensllm.selectors.log_curves import LogCurves, pulled_in, tuned_sizes, without_spikes
 
 ODD = 0.03
@@ -20,7 +20,7 @@ ADAPTERS = ("lora", "qlora")
 
 
 @dataclass(frozen=True)
-class Told:
+class PriorPrediction:
     """What is said of K candidates at S sizes beyond what was measured; 0 at sizes that were, and of unknown ones.
 
     Attributes:
@@ -46,7 +46,7 @@ class Told:
     further: Floats
 
 
-def ask(curves: Curves, sizes: Floats, kind: int) -> Told:
+def predict_pool(curves: Curves, sizes: Floats, kind: int) -> PriorPrediction:
     """What the networks say of curves of which two candidates or more were measured.
 
     Of each candidate they are asked as if the odd readings of others (`log_curves.pulled_in`) had gone with the pool,
@@ -55,7 +55,7 @@ def ask(curves: Curves, sizes: Floats, kind: int) -> Told:
     Args:
         curves: of the pool.
         sizes: what is asked for, S of them.
-        kind: position in `lensllm.prior.TOLD`, -1 where it is not known.
+        kind: position in `lensllm.prior.KIND_INPUTS`, -1 where it is not known.
     """
     logs = LogCurves.of(curves)
     known = np.asarray(np.isfinite(logs.y).any(axis=1))
@@ -64,10 +64,10 @@ def ask(curves: Curves, sizes: Floats, kind: int) -> Told:
     far = np.asarray((np.abs(smooth - y) > ODD) | (np.abs(pulled_in(smooth) - smooth) > ROUNDING))
     odd = np.asarray(far.any(axis=1))
     seen = _seen(curves, logs, known, sizes, kind, _with_the_pool(logs.x, y, far))
-    said = _beside(say(seen.rows))
+    said = _beside(predict(seen.rows))
     if odd.any():
         raw = _seen(curves, logs, known, sizes, kind, y)
-        seen, said = _of_each(odd, seen, said, raw, _beside(say(raw.rows)))
+        seen, said = _of_each(odd, seen, said, raw, _beside(predict(raw.rows)))
 
     def of_all(values: Floats) -> Floats:
         whole = np.zeros((len(values), known.size, *values.shape[2:]))
@@ -79,7 +79,7 @@ def ask(curves: Curves, sizes: Floats, kind: int) -> Told:
     last = np.full(known.size, np.nan)
     last[known] = seen.last[0]
     own = said.mean
-    return Told(
+    return PriorPrediction(
         known,
         last,
         of_all(own * unit),
@@ -92,8 +92,8 @@ def ask(curves: Curves, sizes: Floats, kind: int) -> Told:
     )
 
 
-def _seen(curves: Curves, logs: LogCurves, known: NDArray[np.bool_], sizes: Floats, kind: int, y: Floats) -> Seen:
-    """The pool with these readings as it stands before each of the sizes, one row of `Seen` a size."""
+def _seen(curves: Curves, logs: LogCurves, known: NDArray[np.bool_], sizes: Floats, kind: int, y: Floats) -> Features:
+    """The pool with these readings as it stands before each of the sizes, one row of `Features` a size."""
     tuned = tuned_sizes(curves)
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = (curves.standard_errors / curves.losses)[known][:, tuned]
@@ -105,7 +105,7 @@ def _seen(curves: Curves, logs: LogCurves, known: NDArray[np.bool_], sizes: Floa
     size = np.log2(np.where(parameters > 0, parameters, np.nan))
     pool = (logs.x, y, errors, np.where(np.isfinite(zero_shot), zero_shot, np.nan), size, adapter)
     x, y, errors, zero_shot, size, adapter = (np.broadcast_to(values, (len(sizes), *values.shape)) for values in pool)
-    return see(x, y, errors, zero_shot, size, adapter, np.log2(sizes) - logs.x[-1], np.full(len(sizes), kind))
+    return features_of(x, y, errors, zero_shot, size, adapter, np.log2(sizes) - logs.x[-1], np.full(len(sizes), kind))
 
 
 def _with_the_pool(x: Floats, y: Floats, odd: NDArray[np.bool_]) -> Floats:
@@ -123,12 +123,14 @@ def _with_the_pool(x: Floats, y: Floats, odd: NDArray[np.bool_]) -> Floats:
     return tame
 
 
-def _of_each(odd: NDArray[np.bool_], seen: Seen, said: Said, raw: Seen, as_read: Said) -> tuple[Seen, Said]:
+def _of_each(
+    odd: NDArray[np.bool_], seen: Features, said: Prediction, raw: Features, as_read: Prediction
+) -> tuple[Features, Prediction]:
     """Of candidates with odd readings what is said of all as they were read, of the rest what is said without those."""
     parts = odd[:, None]
     return (
-        Seen(seen.rows, np.where(odd, raw.unit, seen.unit), raw.last),
-        Said(
+        Features(seen.rows, np.where(odd, raw.unit, seen.unit), raw.last),
+        Prediction(
             np.where(parts, as_read.weight, said.weight),
             np.where(parts, as_read.place, said.place),
             np.where(parts, as_read.scale, said.scale),
@@ -138,6 +140,6 @@ def _of_each(odd: NDArray[np.bool_], seen: Seen, said: Said, raw: Seen, as_read:
     )
 
 
-def _beside(said: Said) -> Said:
+def _beside(said: Prediction) -> Prediction:
     """Own moves beside the middle candidate's, which no single one sets."""
     return replace(said, place=said.place - np.median(said.mean, axis=1)[:, None, None])
