@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from lensllm.admission import Admission
 from lensllm.candidates import Candidate, Full, Refused
 from lensllm.config import SelectConfig
 from lensllm.curves import Curves
@@ -21,7 +22,7 @@ from lensllm.inputs import check_rank_by, read_candidates, read_scoring
 from lensllm.planning import Cost
 from lensllm.planning.check import Check
 from lensllm.planning.phases import phases
-from lensllm.planning.selection_plan import needs_of, plan_selection
+from lensllm.planning.selection_plan import needs_of, plan_selection, this_machine
 from lensllm.probes.measure_job import Measure
 from lensllm.progress import progress as shown_progress
 from lensllm.recorded import provenance_of
@@ -34,6 +35,7 @@ from lensllm.search.budget_search import BudgetSearch
 from lensllm.search.callbacks import Callback
 from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
 from lensllm.search.driver import drive
+from lensllm.search.joining import Door, Entry
 from lensllm.search.journal import AskedScores, Beginning, Entrant, Journal
 from lensllm.search.ladder import Ladder, doublings
 from lensllm.search.ladder_plan import plan_ladder
@@ -151,11 +153,11 @@ def _selection(
         logger.warning("note: %s", visible(note))
     scoring, said = read_scoring(config, task, candidates, given)
     check_rank_by(config, scoring)
+    asked_workers = given.executor.free_slots if given.executor else config.workers
+    machine = ray.machine if ray else this_machine(asked_workers, config.gpus_per_run)
     plan = plan_selection(
-        candidates, task, config.training_config(), _budget(config), config.sizes,
-        given.executor.free_slots if given.executor else config.workers,
-        gpus_per_run=config.gpus_per_run, folder=Path(config.output_dir), machine=ray.machine if ray else None,
-        scoring=scoring,
+        candidates, task, config.training_config(), _budget(config), config.sizes, asked_workers,
+        gpus_per_run=config.gpus_per_run, folder=Path(config.output_dir), machine=machine, scoring=scoring,
     )  # fmt: skip
     if ray:
         ray.requires(needs_of(plan, ray.each))
@@ -167,7 +169,9 @@ def _selection(
         raise InputError(plan.none_fits)
     candidates = [one for one in candidates if one.name not in plan.beyond]
     found = replace(found, refused=(*found.refused, *(Refused(*one) for one in plan.beyond.items())))
-    work = _work(candidates, task, config, scoring, plan.at_once, tracking, given)
+    heard = (lambda made: ray.requires(needs_of(made, ray.each))) if ray else (lambda made: None)
+    door = Admission(config, task, scoring, machine, plan.workers, heard)
+    work = _work(candidates, task, config, scoring, plan.at_once, tracking, given, door)
     spread = [SPREAD.format(config.gpus_per_run)] * (config.gpus_per_run > 1)
     work = replace(work, notes=(*chosen, *spread, *said, *work.notes))
     for note in work.notes:
@@ -184,6 +188,7 @@ def _selection(
             with nullcontext(open_executor) if open_executor else _executor(config, plan.workers) as executor:
                 for search in work.searches:
                     records += [record for _, record in drive(search, executor, store, [*callbacks, journal])]
+            candidates += [one.candidate for one in work.added]
             selection = replace(_conclude(records, candidates, task, work, selector), refused=found.refused)
             if scores:
                 left = [record for record in records if record.candidate not in work.taken_out]
@@ -244,6 +249,11 @@ class Work:
         return self.searches[-1].stopped
 
     @property
+    def added(self) -> Sequence[Entry]:
+        """Candidates that a person added while it ran."""
+        return self.searches[-1].added
+
+    @property
     def taken_out(self) -> Collection[str]:
         """Candidates that a person took out while it ran."""
         return self.searches[-1].taken_out
@@ -257,6 +267,7 @@ def _work(
     at_once: Mapping[str, Attempt],
     tracking: Tracking | None,
     given: Given,
+    door: Door,
 ) -> Work:
     """A ladder of the sizes asked for, or a search within a budget, which asks for its probes itself."""
     spending = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
@@ -290,6 +301,7 @@ def _work(
         tracking=tracking,
         rank_by=rank_by,
         selector=given.selector or config.selector,
+        door=door,
     )
     return Work([search], plan.training_config, plan.notes, rank_by.name if rank_by else "loss")
 
@@ -304,7 +316,7 @@ def _beginning(
     scores: AskedScores | None,
 ) -> Beginning:
     """What the journal says of a selection before anything ran; candidates that could not be planned have no sizes."""
-    entrants = {one.name: _entrant(one) for one in candidates}
+    entrants = {one.name: Entrant.of(one) for one in candidates}
     for made in plan.candidates:
         if (known := entrants.get(made.candidate)) is not None:
             entrants[made.candidate] = replace(known, parameters=made.parameters, memory=made.memory.peak)
@@ -319,12 +331,6 @@ def _beginning(
         price_per_hour=config.price_per_hour,
         scores=scores,
     )
-
-
-def _entrant(candidate: Candidate) -> Entrant:
-    """What tables and forecasts know of a candidate."""
-    family = str(candidate.config.get("model_type", ""))
-    return Entrant(candidate.name, candidate.untuned_name, family, candidate.method.name)
 
 
 def _budget(config: SelectConfig) -> Budget:
@@ -378,7 +384,7 @@ def _conclude(
     methods = {candidate.name: candidate.method for candidate in candidates}
     selection = Selection.from_records(
         records,
-        [_entrant(candidate) for candidate in candidates if candidate.name in tuned],
+        [Entrant.of(candidate) for candidate in candidates if candidate.name in tuned],
         task=task.name,
         target_size=len(task.train),
         flops_everything=everything_flops(zero_shots, task, work.training_config, methods),
@@ -401,7 +407,8 @@ def _all_notes(task: Task, work: Work, zero_shots: list[Run], curves: Curves) ->
     """What is doubtful about data, plan, candidates and runs."""
     of_candidates = [note for run in zero_shots for note in _notes(run)]
     dropped = [f"you dropped {name} while it ran: it is not in the ranking" for name in sorted(work.taken_out)]
-    return (*task.notes, *work.notes, *dropped, *of_candidates, *doubts(curves.sizes, work.training_config))
+    added = [note for one in work.added for note in (f"you added {one.candidate.name} while it ran", *one.notes)]
+    return (*task.notes, *work.notes, *added, *dropped, *of_candidates, *doubts(curves.sizes, work.training_config))
 
 
 def _unsure(selector: Selector | None, forecast: Forecast) -> list[str]:

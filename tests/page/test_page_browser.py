@@ -74,6 +74,14 @@ def test_a_live_selection_is_watched_and_steered_to_its_end(opened, tmp_path, ca
     thread.start()
     page = opened(said_address(capsys, thread))
     page.wait_for_selector("#stop:visible")
+    for model in ("nothing-7b", "t5-0.2m-glosses-1.5m"):
+        page.click("#add")
+        page.fill("#model", model)
+        page.select_option("#method", "full")
+        page.click("#yes")
+        page.locator("#orders li", has_text=model).filter(has_not_text="heard").wait_for()
+    assert "you added nothing-7b full (not carried out: no model 'nothing-7b'" in page.inner_text("#orders")
+    page.locator("#table th", has_text="t5-0.2m-glosses-1.5m").wait_for()
     page.click("#raise")
     page.fill("#amount", "0.4")
     page.click("#yes")
@@ -83,8 +91,8 @@ def test_a_live_selection_is_watched_and_steered_to_its_end(opened, tmp_path, ca
     page.click("#yes")
     page.click('button[aria-label="Drop gpt2-0.2m-brown-0.3m"]')
     page.click("#yes")
-    page.locator("#orders li").nth(1).filter(has_not_text="heard").wait_for()
-    assert page.inner_text("#orders") == "you raised the budget to 0.9\nyou dropped gpt2-0.2m-brown-0.3m"
+    page.locator("#orders li").nth(3).filter(has_not_text="heard").wait_for()
+    assert page.inner_text("#orders").endswith("you raised the budget to 0.9\nyou dropped gpt2-0.2m-brown-0.3m")
     page.click("#stop")
     page.click("#yes")
     page.locator("#status", has_text="done").wait_for()
@@ -95,6 +103,7 @@ def test_a_live_selection_is_watched_and_steered_to_its_end(opened, tmp_path, ca
     found = Selection.load(tmp_path / "out")
     assert page.inner_text("#sentence") == found.sentence
     assert "gpt2-0.2m-brown-0.3m" not in [row.model for row in found.ranking]
+    assert "t5-0.2m-glosses-1.5m" in [one.name for one in found.provenance.candidates]
     assert all(made.agrees for made in replay_folder(tmp_path / "out"))
 
 

@@ -74,6 +74,12 @@ def test_an_order_that_cannot_be_is_refused_with_a_sentence(address, folder):
     for budget in (0.1, 0.2, None, "1", -1):
         said = "The budget can only be raised: give more than 0.2."
         assert ordered(address, {"kind": "budget", "budget": budget}) == (409, said)
+    for model in ("", " ", None, 3, ["gpt2"]):
+        assert ordered(address, {"kind": "add", "model": model})[1].startswith("Give the model")
+    for method in ("dora", None, ["full"]):
+        assert ordered(address, {"kind": "add", "model": "gpt2", "method": method})[1].startswith(
+            "The method is one of"
+        )
     assert not (folder / FILE_NAME).exists()
 
 
@@ -83,10 +89,13 @@ def test_an_order_lies_in_the_folder_until_the_search_hears_it(tmp_path):
         assert ordered(address, {"kind": "budget", "budget": 0.3}) == (200, "")
         assert ordered(address, {"kind": "drop", "candidate": HOSTILE}) == (200, "")
         assert ordered(address, {"kind": "drop", "candidate": HOSTILE})[0] == 409
+        assert ordered(address, {"kind": "add", "model": f" {HOSTILE} ", "method": "lora"}) == (200, "")
         assert ordered(address, {"kind": "stop"}) == (200, "")
         assert ordered(address, {"kind": "stop"})[0] == 409
+        assert ordered(address, {"kind": "add", "model": "gpt2"})[0] == 409
+    assert asked(tmp_path)[2].model == HOSTILE
     told = [(order.kind, order.candidate, order.budget) for order in asked(tmp_path)]
-    assert told == [("budget", "", 0.3), ("drop", HOSTILE, 0.0), ("stop", "", 0.0)]
+    assert told == [("budget", "", 0.3), ("drop", HOSTILE, 0.0), ("add", "", 0.0), ("stop", "", 0.0)]
 
 
 def test_what_is_not_there_is_one_sentence(capsys, monkeypatch, tmp_path):

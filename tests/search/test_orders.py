@@ -3,11 +3,15 @@
 import pytest
 
 from lensllm.errors import InputError
+from lensllm.probes.record import Probe
 from lensllm.search.driver import drive
+from lensllm.search.joining import Entry
+from lensllm.search.journal import Entrant
 from lensllm.search.log import DecisionLog
 from lensllm.search.orders import FILE_NAME, Order
 from lensllm.search.replay import replay_folder
 from lensllm.store import Store
+from lensllm.tuning.run import Run
 from search.cases import NAMES
 from search.test_budget_search import MadeUp, search_of
 
@@ -19,8 +23,8 @@ FIRST_DECISION = len(NAMES) + 2
 class Asked(MadeUp):
     """While the job of number `at` runs, somebody asks for something; `most` jobs later the process dies."""
 
-    def __init__(self, folder, at, orders, slots=1, most=10**6):
-        super().__init__(slots, most=most)
+    def __init__(self, folder, at, orders, slots=1, most=10**6, failing=()):
+        super().__init__(slots, failing, most=most)
         self.folder, self.at, self.orders, self.ended = folder, at, orders, 0
 
     def wait(self, timeout=None):
@@ -33,9 +37,12 @@ class Asked(MadeUp):
         return super().wait(timeout)
 
 
-def searched(folder, task, candidates, *orders, slots=1, most=10**6, budget=BUDGET, at=FIRST_DECISION):
-    store, search = Store(folder), search_of(folder, task, candidates, budget)
-    executor = Asked(folder, at, list(orders), slots, most)
+def searched(
+    folder, task, candidates, *orders, slots=1, most=10**6, budget=BUDGET, at=FIRST_DECISION, kernel=False, door=None,
+    failing=(),
+):  # fmt: skip
+    store, search = Store(folder), search_of(folder, task, candidates, budget, kernel, door)
+    executor = Asked(folder, at, list(orders), slots, most, failing)
     try:
         drive(search, executor, store)
     finally:
@@ -117,3 +124,93 @@ def test_a_damaged_file_of_orders_is_one_sentence(task, candidates, tmp_path):
         file.write("{}\n")
     with pytest.raises(InputError, match=r"orders.jsonl is damaged .*: delete it"):
         searched(tmp_path, task, candidates)
+
+
+LATE = NAMES[-1]
+ADD = Order("add", model=LATE, method="full")
+
+
+def opened(candidates):
+    """A door that lets the last of the candidates in, once."""
+
+    def door(model, method, known):
+        assert method == "full"
+        found = {one.name: one for one in candidates}.get(model)
+        if found is None or found in known:
+            raise InputError(f"no model {model}" if found is None else "it is among the candidates")
+        return Entry(found, Entrant.of(found))
+
+    return door
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("kernel", [False, True])
+def test_a_candidate_that_is_added_is_measured_as_it_came_and_chosen_among(task, candidates, tmp_path, slots, kernel):
+    some = {"slots": slots, "kernel": kernel, "budget": 0.6, "at": 2 * FIRST_DECISION}
+    search, executor = searched(tmp_path, task, candidates[:-1], ADD, door=opened(candidates), **some)
+    sizes = [job.examples for job in executor.asked if job.candidate.name == LATE and job.record_type is Run]
+    assert sizes[:4] == [0, 50, 100, 200]
+    assert [job.candidate.name for job in executor.asked if job.record_type is Probe].count(LATE) == kernel
+    assert [one.candidate.name for one in search.added] == [LATE]
+    assert search.decision.choice in NAMES
+    assert search.expected == len(executor.asked)
+    log = DecisionLog.read(tmp_path)
+    assert (log.candidates, [one.name for one in log.added]) == (list(NAMES[:-1]), [LATE])
+    assert set(log.whole_flops) == set(NAMES)
+    replayed = replay_folder(tmp_path)
+    assert all(made.agrees for made in replayed)
+    assert [order.told for made in replayed for order in made.orders] == [f"you added {LATE}"]
+    assert replayed[-1].spent <= 0.6 * sum(log.whole_flops.values())
+
+
+def test_a_search_with_an_added_candidate_goes_on_where_it_was_killed(task, candidates, tmp_path):
+    some = {"door": opened(candidates), "budget": 0.6, "kernel": True}
+    whole, asked = searched(tmp_path / "whole", task, candidates[:-1], ADD, **some)
+    for most in (FIRST_DECISION, FIRST_DECISION + 1, FIRST_DECISION + 5, len(asked.asked) - 2):
+        folder = tmp_path / str(most)
+        with pytest.raises(KeyboardInterrupt):
+            searched(folder, task, candidates[:-1], ADD, most=most, **some)
+        again, rest = searched(folder, task, candidates[:-1], **some)
+        assert len(rest.asked) == len(asked.asked) - most
+        assert (again.decision, again.added) == (whole.decision, whole.added)
+        assert all(made.agrees for made in replay_folder(folder))
+
+
+def test_an_added_candidate_that_is_gone_when_the_search_goes_on_is_refused(task, candidates, tmp_path):
+    searched(tmp_path, task, candidates[:-1], ADD, door=opened(candidates), budget=0.3)
+    search, _ = searched(tmp_path, task, candidates[:-1], door=opened(candidates[:-1]), budget=0.3)
+    told = [order.told for made in replay_folder(tmp_path) for order in made.orders]
+    assert told == [f"you added {LATE} full (not carried out: no model {LATE})"]
+    assert search.added == []
+    assert search.decision.choice in NAMES[:-1]
+
+
+def test_what_cannot_be_added_is_refused_and_the_others_go_on(usual, task, candidates, tmp_path):
+    known, unknown = (Order("add", model=name, method="full") for name in (NAMES[0], "<script>"))
+    search, executor = searched(tmp_path / "1", task, candidates, known, unknown, door=opened(candidates))
+    assert [order.told for made in replay_folder(tmp_path / "1") for order in made.orders] == [
+        f"you added {NAMES[0]} full (not carried out: it is among the candidates)",
+        "you added <script> full (not carried out: no model <script>)",
+    ]
+    assert search.decision == usual[0].decision
+    assert len(executor.asked) == len(usual[1].asked)
+    searched(tmp_path / "2", task, candidates[:-1], ADD)
+    told = [order.refused for made in replay_folder(tmp_path / "2") for order in made.orders]
+    assert told == ["no candidate can be added to this search"]
+
+
+def test_an_added_candidate_that_cannot_be_measured_is_charged_and_not_chosen(task, candidates, tmp_path):
+    some = {"door": opened(candidates), "budget": 0.3, "failing": [(LATE, 0)]}
+    search, executor = searched(tmp_path, task, candidates[:-1], ADD, **some)
+    assert [job.examples for job in executor.asked if job.candidate.name == LATE] == [0]
+    assert DecisionLog.read(tmp_path).added == []
+    assert search.decision.choice in NAMES[:-1]
+    assert all(made.agrees for made in replay_folder(tmp_path))
+
+
+def test_nobody_is_added_to_a_search_that_is_stopped(task, candidates, tmp_path):
+    search, executor = searched(tmp_path, task, candidates[:-1], ADD, Order("stop"), door=opened(candidates))
+    assert LATE not in [job.candidate.name for job in executor.asked]
+    assert search.stopped == "you stopped it"
+    told = [order.told for made in replay_folder(tmp_path) for order in made.orders]
+    assert told == [f"you added {LATE} full (not carried out: the search is stopped)", "you stopped it"]

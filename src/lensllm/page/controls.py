@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lensllm.candidates.methods import Full, Lora, Qlora
 from lensllm.errors import InputError
 from lensllm.page.so_far import SoFar, orders_of
 from lensllm.search.orders import Order, asked
 
+METHODS = (Full.name, Lora.name, Qlora.name)
 FIXED = "The sizes to measure are fixed, so there is nothing to decide while it runs: Ctrl-C stops it."
 NOT_YET = "The search can be steered once every candidate was measured as it came."
 
@@ -24,7 +26,7 @@ def controls(so_far: SoFar) -> dict[str, Any]:
 
 
 def _controls(so_far: SoFar, waiting: list[Order]) -> dict[str, Any]:
-    none: dict[str, Any] = {"stop": False, "budget": None, "drop": [], "why_not": ""}
+    none: dict[str, Any] = {"stop": False, "add": [], "budget": None, "drop": [], "why_not": ""}
     if so_far.status != "running" or so_far.beginning is None:
         return none
     if so_far.beginning.sizes:
@@ -41,6 +43,7 @@ def _controls(so_far: SoFar, waiting: list[Order]) -> dict[str, Any]:
     unit = "hours" if budget.in_seconds else "FLOPs" if budget.flops is not None else "parts of fine-tuning everything"
     return {
         "stop": True,
+        "add": list(METHODS),
         "budget": {"now": max([budget.value, *raised]), "unit": unit},
         "drop": left if len(left) > 1 else [],
         "why_not": "",
@@ -59,6 +62,13 @@ def order_of(told: Mapping[str, Any], so_far: SoFar) -> Order:
         return Order("stop")
     if kind == "drop" and candidate in may["drop"]:
         return Order("drop", candidate)
+    if kind == "add" and may["add"]:
+        model, method = told.get("model"), told.get("method", "")
+        if not isinstance(model, str) or not model.strip():
+            raise InputError("Give the model: a folder, a hub id such as org/name, or a name of the zoo.")
+        if method not in ("", *may["add"]):
+            raise InputError(f"The method is one of {', '.join(may['add'])}.")
+        return Order("add", model=model.strip(), method=method)
     if kind == "budget" and may["budget"]:
         if not isinstance(budget, int | float) or not may["budget"]["now"] < budget < math.inf:
             raise InputError(f"The budget can only be raised: give more than {may['budget']['now']:g}.")

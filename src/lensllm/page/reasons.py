@@ -7,10 +7,11 @@ import math
 from lensllm.page.so_far import SoFar
 from lensllm.probes.record import Probe
 from lensllm.search.journal import Begun
-from lensllm.search.replay import ledger_of, policy_of
+from lensllm.search.ledger import Ledger
+from lensllm.search.replay import policy_of
 from lensllm.text import counted
 
-FIRST = "Every model is measured as it came, before anything is trained."
+FIRST = "Every model is measured as it came, before it is trained."
 PROBE = "Its kernel is measured before the first decision, as you asked with --kernel."
 FIXED = "The sizes to measure are fixed: every candidate is measured on each of them."
 START = "Every candidate starts with the smallest sizes, so that there is something to forecast from."
@@ -46,10 +47,9 @@ def _decided(so_far: SoFar, candidate: str) -> str:
     at = max((n for n, one in enumerate(log.decisions) if candidate in one.decision.runs), default=-1)
     if at < 0:
         return ""
-    ledger = ledger_of(log)
-    ledger.add(records[key] for one in log.decisions[: at + 1] for key in one.results if key in records)
+    ledger = Ledger.of(log)
     for one in log.decisions[: at + 1]:
-        ledger.obey(one.orders)
+        ledger.follow(one, [records[key] for key in one.results if key in records])
     decision = log.decisions[at]
     if log.own_selector:
         return f"It was decided by the forecast of {log.selector}, the selector of a Python program."

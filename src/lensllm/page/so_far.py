@@ -8,18 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from lensllm.errors import InputError
 from lensllm.probes.record import Probe
 from lensllm.records import Record
 from lensllm.saved import ANSWER
-from lensllm.search.journal import Beginning, Begun, JournalRead, alive
+from lensllm.search.journal import Beginning, Begun, Entrant, JournalRead, alive
 from lensllm.search.ledger import Ledger
 from lensllm.search.log import FILE_NAME as DECISIONS
 from lensllm.search.log import DecisionLog
 from lensllm.search.orders import Order
-from lensllm.search.replay import ledger_of
 from lensllm.selection import Selection
 from lensllm.selectors.named import selector_named
 from lensllm.store import FILE_NAME as RECORDS
@@ -73,11 +70,17 @@ class SoFar:
         """What was spent of the budget; None where there are no decisions."""
         if self.log is None or not self.log.candidates:
             return None
-        ledger = ledger_of(self.log)
-        ledger.add((self.records or {}).values())
+        ledger = Ledger.of(self.log)
         for logged in self.log.decisions:
-            ledger.obey(logged.orders)
+            ledger.follow(logged, ())
+        ledger.add((self.records or {}).values())
         return ledger
+
+    @property
+    def entrants(self) -> dict[str, Entrant]:
+        """Name -> candidate, those that a person added included."""
+        known = (*(self.beginning.entrants if self.beginning else ()), *(self.log.added if self.log else ()))
+        return {one.name: one for one in known}
 
 
 def read_so_far(folder: str | Path) -> SoFar:
@@ -120,7 +123,8 @@ def selection_so_far(beginning: Beginning, records: Sequence[Record], log: Decis
     """What the answer would be if the selection ended now; None where no candidate was fine-tuned yet."""
     tuned = {one.candidate for one in records if isinstance(one, Run) and one.examples and one.status == "done"}
     dropped = {order.candidate for order in orders_of(log) if order.kind == "drop" and not order.refused}
-    entrants = [one for one in beginning.entrants if one.name in tuned - dropped]
+    added = log.added if log else []
+    entrants = [one for one in (*beginning.entrants, *added) if one.name in tuned - dropped]
     if not entrants:
         return None
     selection = Selection.from_records(
@@ -128,7 +132,7 @@ def selection_so_far(beginning: Beginning, records: Sequence[Record], log: Decis
         entrants,
         task=beginning.task,
         target_size=beginning.target_size,
-        flops_everything=float(np.sum(log.flops, axis=0)[-1]) if log else math.nan,
+        flops_everything=math.fsum(log.whole_flops.values()) if log else math.nan,
         selector=None if beginning.own_selector else selector_named(beginning.selector),
     )
     selection = replace(selection, notes=(*beginning.notes, *_foreign(beginning)))

@@ -17,9 +17,8 @@ def table(so_far: SoFar) -> dict[str, Any]:
     selection = so_far.selection
     ranking = selection.ranking if selection else ()
     forecast = {row.candidate: row for row in ranking}
-    entrants = {one.name: one for one in so_far.beginning.entrants} if so_far.beginning else {}
     names = [row.candidate for row in ranking if row.method != "none"]
-    names += [name for name in entrants if name not in names]
+    names += [name for name in so_far.entrants if name not in names]
     runs, fronts = so_far.runs, _fronts(so_far, names)
     scores = list(dict.fromkeys(name for of in runs.values() for run in of.values() for name in run.scores))
     running = {one.candidate for one in so_far.running}
@@ -67,8 +66,7 @@ def _state(so_far: SoFar, name: str, running: set[str]) -> str:
 
 def _bytes(so_far: SoFar, name: str) -> float:
     """Planned for training; of an earlier version's folder weights, gradients and optimizer alone."""
-    entrants = so_far.beginning.entrants if so_far.beginning else ()
-    planned = next((one.memory for one in entrants if one.name == name), 0)
+    planned = so_far.entrants[name].memory if name in so_far.entrants else 0
     costs = so_far.selection.costs if so_far.selection else {}
     return float(planned or (costs[name].training_memory or 0.0 if name in costs else 0.0))
 
@@ -90,9 +88,7 @@ def _fronts(so_far: SoFar, names: list[str]) -> dict[str, set[str]]:
     if so_far.selection is None:
         return {}
     losses = {row.candidate: row.forecast for row in so_far.selection.ranking}
-    training, serving = {}, {}
-    if so_far.log:
-        training = {name: row[-1] for name, row in zip(so_far.log.candidates, so_far.log.flops, strict=True)}
+    training, serving = so_far.log.whole_flops if so_far.log else {}, {}
     for name, runs in so_far.runs.items():
         if 0 in runs and runs[0].test_flops:
             serving[name] = runs[0].test_flops

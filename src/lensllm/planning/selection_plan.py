@@ -67,10 +67,8 @@ def plan_selection(
     Raises:
         InputError: if the task is too small for a selection, or the budget for the task.
     """
-    from lensllm.tuning.device_memory import device_memory
-
     spending = Spending(candidates, task, training_config, budget, sizes, scoring)
-    machine = machine or Machine(device_memory(), workers or default_workers(gpus_per_run))
+    machine = machine or this_machine(workers, gpus_per_run)
     device = machine.device
     at_once = [min(workers or machine.slots, len(candidates))]
     at_once += [machine.nodes] * (not workers and at_once[0] > machine.nodes)
@@ -79,7 +77,7 @@ def plan_selection(
     odd: dict[str, str] = {}
     while at_once and not (plans and all(plan.memory.fits for plan in plans)):
         workers = at_once.pop(0)
-        room = _room(device, math.ceil(workers / machine.nodes), gpus_per_run)
+        each = room(device, math.ceil(workers / machine.nodes), gpus_per_run)
         plans, odd = (), {}
         for one in candidates:
             try:
@@ -87,7 +85,7 @@ def plan_selection(
                     plans += (
                         machine.call(
                             plan_candidate, one, task,
-                            training_config=training_config, device=device, room=room, records=records, both=both,
+                            training_config=training_config, device=device, room=each, records=records, both=both,
                             scoring=scoring,
                         ),
                     )  # fmt: skip
@@ -110,6 +108,18 @@ def plan_selection(
     )
 
 
+def this_machine(workers: int = 0, gpus_per_run: int = 1) -> Machine:
+    """What runs are planned for where they run here.
+
+    Args:
+        workers: processes at once; 0 for the default.
+        gpus_per_run: over which a model is spread.
+    """
+    from lensllm.tuning.device_memory import device_memory
+
+    return Machine(device_memory(), workers or default_workers(gpus_per_run))
+
+
 def needs_of(plan: Check, each: Needs) -> dict[str, Needs]:
     """What the jobs of each candidate need of a node.
 
@@ -130,7 +140,7 @@ def needs_of(plan: Check, each: Needs) -> dict[str, Needs]:
     return found
 
 
-def _room(device: DeviceMemory, workers: int, gpus_per_run: int) -> float:
+def room(device: DeviceMemory, workers: int, gpus_per_run: int) -> float:
     """Bytes for the tensors of one worker: workers share the machine's memory, and have GPUs of their own."""
     if device.kind != "cpu":
         return device.free * gpus_per_run

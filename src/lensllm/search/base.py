@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from lensllm.jobs import Job
 from lensllm.records import Record
+from lensllm.search.joining import Entry
 from lensllm.search.policy import Decision
 from lensllm.store import Store
 
@@ -19,12 +20,14 @@ class Search(ABC):
         expected: number of jobs known of so far, those that ended included.
         decision: the last decision taken; None in a search that follows a fixed list.
         taken_out: candidates that a person took out while it ran.
+        added: candidates that a person added.
     """
 
     stopped: str = ""
     expected: int = 0
     decision: Decision | None = None
     taken_out: Collection[str] = ()
+    added: Sequence[Entry] = ()
 
     @abstractmethod
     def ask(self, count: int) -> list[Job]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lensllm.candidates import Candidate
-from lensllm.jobs import Job
+from lensllm.errors import InputError
+from lensllm.jobs import Estimate, Job
 from lensllm.objectives import ScoreObjective
 from lensllm.probes.measure_job import Measure
 from lensllm.probes.record import Probe
@@ -16,13 +17,14 @@ from lensllm.records import Record
 from lensllm.scores.scoring import Scoring
 from lensllm.search.base import Search
 from lensllm.search.cost import probe_examples, probe_flops, run_costs
+from lensllm.search.joining import Door, Entry, Joined
 from lensllm.search.ladder import nothing_measured
 from lensllm.search.ladder_plan import LadderPlan
 from lensllm.search.ledger import Ledger
 from lensllm.search.log import FILE_NAME, DecisionLog, Logged
 from lensllm.search.orders import Order, asked, forget
 from lensllm.search.policy import Decision
-from lensllm.search.replay import decide, ledger_of, policy_of
+from lensllm.search.replay import decide, policy_of
 from lensllm.selectors import FORECAST_VERSION, Selector
 from lensllm.store import Store
 from lensllm.tasks import Task
@@ -33,6 +35,8 @@ from lensllm.tuning.run import Run
 if TYPE_CHECKING:
     from lensllm.tuning.attempts import Attempt
     from lensllm.tuning.tracking import Tracking
+
+TOO_LATE = "the search is stopped"
 
 
 class BudgetSearch(Search):
@@ -55,6 +59,7 @@ class BudgetSearch(Search):
         tracking: which trackers hear of the runs.
         rank_by: the score that decides, one of `scoring` with a floor and a ceiling; the loss if None.
         selector: what forecasts the losses, by name or as an object, whose decisions are always taken anew.
+        door: lets in the candidates that a person adds; None where none can be.
     """
 
     def __init__(
@@ -72,8 +77,11 @@ class BudgetSearch(Search):
         tracking: Tracking | None = None,
         rank_by: ScoreObjective | None = None,
         selector: Selector | str = "",
+        door: Door | None = None,
     ) -> None:
         self._candidates = list(candidates)
+        self._door = door
+        self.added: list[Entry] = []
         self._task = task
         self._training_config = plan.training_config
         self._kernel = kernel
@@ -88,21 +96,13 @@ class BudgetSearch(Search):
         )  # fmt: skip
         self._ledger: Ledger | None = None
         self._policy = policy_of(self._log, own)
-        self._first = [
-            FineTune(
-                candidate,
-                task,
-                plan.training_config,
-                0,
-                scoring=scoring,
-                at_once=(at_once or {}).get(candidate.name),
-                tracking=tracking,
-            )
-            for candidate in self._candidates
-        ]
+        self._scoring, self._tracking = scoring, tracking
+        self._first = [self._as_it_came(one, (at_once or {}).get(one.name)) for one in self._candidates]
         self._waiting: list[CandidateJob] = list(self._first)
         self._begun: dict[str, CandidateJob] = {}
         self._stage: dict[str, Record | None] = {job.key: None for job in self._first}
+        self._entries: dict[str, Entry] = {}
+        self._joined: list[Joined] = []
         self._results: list[str] = []
         self._last: dict[str, tuple[FineTune, Record]] = {}
         self._news = True
@@ -130,7 +130,8 @@ class BudgetSearch(Search):
         if not self._waiting and not self._stage:
             orders = self._obeyed()
             if self._news or orders:
-                self._take(Logged(self._results, self._pending, count, self._decide(count), orders))
+                told = (self._results, self._pending, count, self._decide(count), orders, tuple(self._joined))
+                self._take(Logged(*told))
         asked, self._waiting = self._waiting[:count], self._waiting[count:]
         self._begun |= {job.key: job for job in asked}
         return list(asked)
@@ -147,6 +148,8 @@ class BudgetSearch(Search):
                 self._stage_ended()
             return
         assert self._ledger is not None
+        if (entry := self._entries.pop(key, None)) is not None:
+            self._measured(entry, record)
         self._results.append(key)
         self._ledger.add([record])
         self._news = True
@@ -165,6 +168,8 @@ class BudgetSearch(Search):
             if len(found) < len(logged.results):
                 return told
             assert self._ledger is not None
+            if [self._let_in(order).refused for order in logged.orders] != [order.refused for order in logged.orders]:
+                return told
             self._orders |= {order.key for order in logged.orders}
             self._ledger.obey(logged.orders)
             self._take(logged)
@@ -207,7 +212,9 @@ class BudgetSearch(Search):
         self._ledger.add(records)
         self._ledger.check_budget()
         if opening and self._kernel:
-            self._waiting = [self._probe(c) for c in self._candidates if c.name in self._log.candidates]
+            usable = [one for one in self._candidates if one.name in self._log.candidates]
+            examples = probe_examples(self._task)
+            self._waiting = [self._probe(c, self._ledger.estimate(Probe, c.name, examples)) for c in usable]
             self._stage = {job.key: None for job in self._waiting}
             self.expected += len(self._waiting)
 
@@ -224,24 +231,71 @@ class BudgetSearch(Search):
         log.flops = run_costs(list(usable.values()), log.rungs, task, config, methods).tolist()
         if self._kernel:
             candidates = {candidate.name: candidate for candidate in self._candidates}
-            log.probe_flops = [
-                probe_flops(run, candidates[name].vocabulary, task, config, methods[name])
-                for name, run in usable.items()
-            ]
-        return ledger_of(log)
+            log.probe_flops = [self._probe_flops(candidates[name], run) for name, run in usable.items()]
+        return Ledger.of(log)
 
-    def _probe(self, candidate: Candidate) -> Measure:
-        assert self._ledger is not None
-        examples = probe_examples(self._task)
-        estimate = self._ledger.estimate(Probe, candidate.name, examples)
-        return Measure(candidate, self._task, self._training_config, examples, estimate)
+    def _probe_flops(self, candidate: Candidate, run: Run) -> float:
+        return probe_flops(run, candidate.vocabulary, self._task, self._training_config, candidate.method)
+
+    def _as_it_came(self, candidate: Candidate, at_once: Attempt | None) -> FineTune:
+        return FineTune(
+            candidate,
+            self._task,
+            self._training_config,
+            0,
+            scoring=self._scoring,
+            at_once=at_once,
+            tracking=self._tracking,
+        )
+
+    def _probe(self, candidate: Candidate, expected: Estimate) -> Measure:
+        return Measure(candidate, self._task, self._training_config, probe_examples(self._task), expected)
 
     def _obeyed(self) -> tuple[Order, ...]:
         """What a person has asked for since the last look, carried out or refused."""
         assert self._ledger is not None
         new = asked(self._folder, self._orders)
         self._orders |= {order.key for order in new}
-        return self._ledger.obey(new)
+        if self._ledger.stopped or any(order.kind == "stop" for order in new):
+            new = [replace(order, refused=TOO_LATE) if order.kind == "add" else order for order in new]
+        return self._ledger.obey([self._let_in(order) for order in new])
+
+    def _let_in(self, order: Order) -> Order:
+        """The same order; a candidate to be added is measured as it came next, or refused with the reason."""
+        if order.kind != "add" or order.refused:
+            return order
+        if self._door is None:
+            return replace(order, refused="no candidate can be added to this search")
+        try:
+            entry = self._door(order.model, order.method, self._candidates)
+        except InputError as error:
+            return replace(order, refused=str(error))
+        job = self._as_it_came(entry.candidate, entry.at_once)
+        self._candidates.append(entry.candidate)
+        self.added.append(entry)
+        self._entries[job.key] = entry
+        self._waiting.append(job)
+        self.expected += 1
+        return replace(order, candidate=entry.candidate.name)
+
+    def _measured(self, entry: Entry, record: Record) -> None:
+        """A candidate that was let in joins once it was measured as it came and, where all are, probed."""
+        candidate = entry.candidate
+        run = self._last[candidate.name][1]
+        assert isinstance(run, Run)
+        if run.status != "done":
+            return
+        expected = self._probe_flops(candidate, run) if self._kernel else 0.0
+        if self._kernel and not isinstance(record, Probe):
+            probe = self._probe(candidate, Estimate(expected))
+            self._entries[probe.key] = entry
+            self._waiting.append(probe)
+            self.expected += 1
+            return
+        assert self._ledger is not None
+        flops = run_costs([run], self._log.rungs, self._task, self._training_config, {run.candidate: candidate.method})
+        self._joined.append(Joined(entry.entrant, tuple(map(float, flops[0])), expected))
+        self._ledger.join(self._joined[-1:])
 
     def _decide(self, count: int) -> Decision:
         assert self._ledger is not None
@@ -256,7 +310,7 @@ class BudgetSearch(Search):
         decision = logged.decision
         self._log.decisions.append(logged)
         self._log.write(self._folder)
-        self._results, self._news = [], len(decision.runs) == logged.count
+        self._results, self._joined, self._news = [], [], len(decision.runs) == logged.count
         self.decision = decision
         self._waiting += [self._next(name) for name in decision.runs]
         self.expected += len(decision.runs)

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from lensllm.candidates import Candidate
 from lensllm.errors import InputError
 from lensllm.files import append_text, write_whole
 from lensllm.jobs import Job
@@ -41,6 +42,12 @@ class Entrant:
     method: str
     parameters: int = 0
     memory: int = 0
+
+    @classmethod
+    def of(cls, candidate: Candidate, parameters: int = 0, memory: int = 0) -> Self:
+        """A candidate with what was planned of it."""
+        family = str(candidate.config.get("model_type", ""))
+        return cls(candidate.name, candidate.untuned_name, family, candidate.method.name, parameters, memory)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from lensllm.odds import odds_of
 from lensllm.probes.record import Probe
 from lensllm.records import Record
 from lensllm.search.cost import Budget
+from lensllm.search.joining import Joined
+from lensllm.search.log import DecisionLog, Logged
 from lensllm.search.orders import Order
 from lensllm.search.policy import State
 from lensllm.search.speed import Speed
@@ -64,6 +66,33 @@ class Ledger:
         self.dropped: set[str] = set()
         self.stopped = False
 
+    @classmethod
+    def of(cls, log: DecisionLog) -> Ledger:
+        """Without records, for the candidates and costs that a search began with."""
+        flops = np.array(log.flops)
+        return cls(log.candidates, log.rungs, flops, log.budget, log.probe_flops, log.objective, log.models)
+
+    def follow(self, logged: Logged, records: Iterable[Record]) -> tuple[Order, ...]:
+        """Take over what a decision was taken from: who joined, what came in, what a person asked for.
+
+        Returns:
+            The orders, those refused with the reason.
+        """
+        self.join(logged.joined)
+        self.add(records)
+        return self.obey(logged.orders)
+
+    def join(self, joined: Iterable[Joined]) -> None:
+        """Take in candidates that were added."""
+        for one in joined:
+            name, model = one.entrant.name, one.entrant.model
+            if self.models or model != name:
+                self.models = [*(self.models or self.candidates), model]
+            self._rows[name] = len(self.candidates)
+            self.candidates.append(name)
+            self.flops = np.vstack([self.flops, one.flops])
+            self.probe_flops = np.append(self.probe_flops, one.probe_flops)
+
     def obey(self, orders: Iterable[Order]) -> tuple[Order, ...]:
         """Carry out what can be: the same orders, those refused with the reason."""
         judged = []
@@ -71,7 +100,7 @@ class Ledger:
             left = [name for name in self.candidates if name not in self.dropped]
             order = order.judged(left, self.budget.value)
             judged.append(order)
-            if order.refused:
+            if order.refused or order.kind == "add":
                 continue
             if order.kind == "stop":
                 self.stopped = True

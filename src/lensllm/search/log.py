@@ -12,15 +12,18 @@ from lensllm.errors import InputError
 from lensllm.files import write_before_end, write_whole
 from lensllm.objectives import Between, Loss, ScoreObjective
 from lensllm.search.cost import Budget
+from lensllm.search.joining import Joined
+from lensllm.search.journal import Entrant
 from lensllm.search.orders import Order
 from lensllm.search.policy import Decision
 
 FILE_NAME = "decisions.json"
 EMPTY, START, END = "[]\n}", "[\n", "\n ]\n}\n"
 """How JSON with an indent of 1 ends whose last field is an empty list, and what stands round lines in it."""
-VERSION = 4
+VERSION = 5
 """1: rounds of runs. 2: the first round may hold probes, which are then charged and forecast with. 3: a decision after
-every result, taken beside what still ran. 4: what candidates were ranked by, and what a person asked for in between."""
+every result, taken beside what still ran. 4: what candidates were ranked by, and what a person asked for in between.
+5: candidates that were added."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Logged:
         count: how many runs could be started.
         decision: what was decided.
         orders: what a person asked for since the decision before, carried out or refused.
+        joined: candidates that were added and have been measured as they came since then.
     """
 
     results: list[str]
@@ -40,6 +44,7 @@ class Logged:
     count: int
     decision: Decision
     orders: tuple[Order, ...] = ()
+    joined: tuple[Joined, ...] = ()
 
 
 @dataclass
@@ -47,7 +52,7 @@ class DecisionLog:
     """What `decisions.json` holds.
 
     Attributes:
-        candidates: those that could be measured as they came.
+        candidates: those that could be measured as they came, of the ones that it began with.
         rungs: sizes of the ladder.
         flops: forecast FLOPs of every run, a row a candidate.
         budget: of the search.
@@ -81,6 +86,22 @@ class DecisionLog:
     def objective(self) -> Loss | ScoreObjective:
         """What candidates are ranked by."""
         return ScoreObjective(Between(**self.score)) if self.score else Loss()
+
+    @property
+    def joined(self) -> list[Joined]:
+        """Candidates that were added, in the order they came."""
+        return [one for logged in self.decisions for one in logged.joined]
+
+    @property
+    def added(self) -> list[Entrant]:
+        """The same, as they were let in."""
+        return [one.entrant for one in self.joined]
+
+    @property
+    def whole_flops(self) -> dict[str, float]:
+        """Candidate -> forecast FLOPs of fine-tuning it on all the data, those added included."""
+        known = {name: row[-1] for name, row in zip(self.candidates, self.flops, strict=True)}
+        return known | {one.entrant.name: one.flops[-1] for one in self.joined}
 
     def write(self, folder: Path) -> None:
         """Write `decisions.json`, a decision a line: the first time whole, later what is new behind the others."""
@@ -117,8 +138,8 @@ class DecisionLog:
 
 
 def _line(logged: Logged) -> str:
-    orders = [asdict(order) for order in logged.orders]
-    return json.dumps({**vars(logged), "decision": _plain(logged.decision), "orders": orders})
+    orders, joined = ([asdict(one) for one in several] for several in (logged.orders, logged.joined))
+    return json.dumps({**vars(logged), "decision": _plain(logged.decision), "orders": orders, "joined": joined})
 
 
 def _loaded(text: str) -> dict[str, Any]:
@@ -137,7 +158,9 @@ def _of_rounds(fields: dict[str, Any]) -> list[Logged]:
 
 def _logged(row: Mapping[str, Any]) -> Logged:
     orders = tuple(Order.from_dict(order) for order in row.get("orders", ()))
-    return Logged(list(row["results"]), list(row["pending"]), row["count"], _decision(row["decision"]), orders)
+    joined = tuple(Joined.from_dict(one) for one in row.get("joined", ()))
+    decision = _decision(row["decision"])
+    return Logged(list(row["results"]), list(row["pending"]), row["count"], decision, orders, joined)
 
 
 def _plain(decision: Decision) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a person asks of a search that runs: to stop, to drop a candidate, to spend more. Each is part of its log."""
+"""What a person asks of a search that runs: to stop, drop or add a candidate, spend more. Each is part of its log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lensllm.errors import InputError
 from lensllm.files import append_text
 
 FILE_NAME = "orders.jsonl"
-Kind = Literal["stop", "drop", "budget"]
+Kind = Literal["stop", "drop", "budget", "add"]
 STOPPED = "you stopped it"
 
 
@@ -25,9 +25,12 @@ class Order:
     """One thing asked for.
 
     Attributes:
-        kind: "stop" once the running jobs have ended, "drop" a candidate, or raise the "budget".
-        candidate: to be dropped: it is run no further and is no longer one of those to choose from.
+        kind: "stop" once the running jobs have ended, "drop" a candidate, raise the "budget", or "add" a candidate.
+        candidate: to be dropped: it is run no further and is no longer one of those to choose from. Of one that was
+            added its name.
         budget: what may be spent in all, in the unit that the budget was given in.
+        model: to be added: a folder, a zoo name or a hub id.
+        method: that it is tuned by; empty for the default.
         refused: why it was not carried out; empty where it was.
         key: of its own.
 
@@ -43,6 +46,8 @@ class Order:
     budget: float = 0.0
     refused: str = ""
     key: str = ""
+    model: str = ""
+    method: str = ""
 
     def ask(self, folder: Path) -> None:
         """Leave it in the folder of the search, which finds it before its next decision.
@@ -70,18 +75,19 @@ class Order:
         >>> Order("budget", budget=0.2).told
         'you raised the budget to 0.2'
         """
-        said = {"stop": STOPPED, "drop": f"you dropped {self.candidate}"}
+        added = self.candidate or f"{self.model} {self.method}".strip()
+        said = {"stop": STOPPED, "drop": f"you dropped {self.candidate}", "add": f"you added {added}"}
         made = said.get(self.kind) or f"you raised the budget to {self.budget:g}"
         return f"{made} (not carried out: {self.refused})" if self.refused else made
 
     def judged(self, candidates: Collection[str], budget: float) -> Self:
-        """The same, refused where it cannot be carried out.
+        """The same, refused where it cannot be carried out; what is added was judged where it was let in.
 
         Args:
             candidates: those that are left.
             budget: that there is, in the unit that it was given in.
         """
-        return replace(self, refused=self._refusal(candidates, budget))
+        return self if self.kind == "add" else replace(self, refused=self._refusal(candidates, budget))
 
     def _refusal(self, candidates: Collection[str], budget: float) -> str:
         if self.kind == "drop" and self.candidate not in candidates:

@@ -24,12 +24,6 @@ from lensllm.store import Store
 from lensllm.tuning.run import Run
 
 
-def ledger_of(log: DecisionLog) -> Ledger:
-    """A ledger without records, for the candidates and costs of a log."""
-    flops = np.array(log.flops)
-    return Ledger(log.candidates, log.rungs, flops, log.budget, log.probe_flops, log.objective, log.models)
-
-
 def policy_of(log: DecisionLog, selector: Selector | None = None) -> ExpectedRegret:
     """The policy that decides, with the forecast that is shown at the end.
 
@@ -94,14 +88,13 @@ def replay_folder(folder: str | Path, selector: Selector | None = None) -> list[
             is needed.
     """
     log = DecisionLog.read(folder)
-    ledger, replayed = ledger_of(log), []
+    ledger, replayed = Ledger.of(log), []
     policy = policy_of(log, selector)
     store = Store(folder, readonly=True)
     try:
         for number, logged in enumerate(log.decisions, start=1):
             records = [_record(store, key, number) for key in logged.results]
-            ledger.add(records)
-            orders = ledger.obey(logged.orders)
+            orders = ledger.follow(logged, records)
             decided = decide(policy, ledger, logged.pending, logged.count)
             replayed.append(Replayed(records, logged.pending, ledger.spent, logged.decision, decided, orders))
     finally:

@@ -73,7 +73,7 @@ class Ray(Executor):
             raise
         self._most = workers or 1 << 30
         self._slots = min(self._most, self._nodes.slots(self.each))
-        self._needs: Mapping[str, Needs] = {}
+        self._needs: dict[str, Needs] = {}
         self._largest = self.each
         self._numbers = count()
         self._running: dict[Any, _Begun] = {}
@@ -120,10 +120,10 @@ class Ray(Executor):
         """Say what the jobs of each candidate need; what the largest node has is enough for any of them.
 
         Args:
-            needs: candidate's name -> what its jobs need.
+            needs: candidate's name -> what its jobs need; of others what was said before holds.
         """
         node = self._nodes.largest
-        self._needs = {
+        self._needs |= {
             name: replace(one, memory=min(one.memory, node.memory), gpu_memory=min(one.gpu_memory, node.free))
             for name, one in needs.items()
         }

@@ -170,6 +170,7 @@ function controls() {
   const may = shown.controls;
   at("buttons").hidden = !may.stop && !may.budget;
   at("stop").hidden = !may.stop;
+  at("add").hidden = !may.add?.length;
   at("raise").hidden = !may.budget;
   at("closed").hidden = !may.why_not;
   say("closed", may.why_not ?? "");
@@ -177,16 +178,21 @@ function controls() {
   at("orders").replaceChildren(...shown.orders.map((one) => element("li", {}, one.text, one.waits ? " (heard at the next decision)" : "")));
 }
 
-function ask({ title, text, yes, serious, amount, order }) {
+function ask({ title, text, yes, serious, amount, methods, order }) {
   say("dialog-title", title);
   say("dialog-text", text);
   say("yes", yes);
   at("yes").className = serious ? "serious" : "";
   at("amount-line").hidden = !amount;
+  at("model-line").hidden = at("method-line").hidden = !methods;
   at("dialog-error").hidden = true;
   if (amount) {
     say("amount-label", amount.label);
     at("amount").value = amount.now;
+  }
+  if (methods) {
+    at("model").value = "";
+    at("method").replaceChildren(element("option", { value: "" }, "the default for its size"), ...methods.map((one) => element("option", { value: one }, one)));
   }
   at("dialog").querySelector("form").onsubmit = async (event) => {
     event.preventDefault();
@@ -223,6 +229,12 @@ function askBudget() {
   ask({ title: "Raise the budget", yes: "Raise it", amount: { label: `The budget in all, in ${unit}`, now },
     text: `It is ${Number(now.toPrecision(6))} ${unit} now. It can be raised, not lowered.`,
     order: () => ({ kind: "budget", budget: at("amount").valueAsNumber }) });
+}
+
+function askAdd() {
+  ask({ title: "Add a candidate", yes: "Add it", methods: shown.controls.add,
+    text: "It is checked like the others, measured as it came, and then fine-tuned on the smallest sizes. A budget that is a part of fine-tuning everything grows with it; any other one does not.",
+    order: () => ({ kind: "add", model: at("model").value, method: at("method").value }) });
 }
 
 function lists() {
@@ -272,6 +284,7 @@ function listen() {
 }
 
 at("stop").addEventListener("click", askStop);
+at("add").addEventListener("click", askAdd);
 at("raise").addEventListener("click", askBudget);
 at("no").addEventListener("click", () => at("dialog").close());
 setInterval(() => {
