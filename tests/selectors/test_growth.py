@@ -70,6 +70,30 @@ def test_a_leader_that_falls_steeply_is_followed_at_the_limit():
     assert y[0, 4] - 2 * 0.25 < GrowingSlopes().log_losses(curves.up_to(5), X[6:])[0, 0] < y[0, 4] - 2 * 0.13
 
 
+STEEP = [0.55, 0.6, 0.5]
+
+
+@pytest.mark.parametrize("points", [3, 4, 6])
+def test_a_pool_that_falls_steeply_together_is_expected_to_go_on(points):
+    """As templated answers are learned: not held at 0.2 a doubling, and no jump at the last point is taken back."""
+    curves = LogCurves(X, straight(STEEP, [1.0, 1.2, 1.5]))
+    ahead = extrapolate(curves.up_to(points), X[points], 0.6)
+    np.testing.assert_allclose(curves.up_to(points).y[:, -1] - ahead, 0.55, atol=0.1)
+
+
+def test_a_pool_whose_steep_falls_end_is_not():
+    """Of falls of 0.8 and 0.4 a doubling the next would be 0.2, which is the limit of any."""
+    y = np.array([1.0, 1.2, 1.5])[:, None] - np.array([0.0, 0.8, 1.2])
+    ahead = extrapolate(LogCurves(X[:3], y), X[3], 0.6)
+    np.testing.assert_allclose(y[:, -1] - ahead, 0.2, atol=0.05)
+
+
+def test_one_steep_candidate_changes_nothing_for_the_pool():
+    slopes = [0.55, 0.1, 0.1, 0.1]
+    assert Slopes.of(LogCurves(X, straight(slopes, [0.5, 1, 1.1, 1.2]))).steepest == 0.2
+    assert Slopes.of(LogCurves(X[:2], straight([0.5] * 4, [0.5, 1, 1.1, 1.2], X[:2]))).steepest == 0.2
+
+
 def test_all_falling_alike_learn_nothing_from_each_other():
     y = straight([0.5, 0.5, 0.45], [1.0, 1.5, 1.6])
     assert not np.isnan(Slopes.of(LogCurves(X, y)).after_format_learning().value).any()

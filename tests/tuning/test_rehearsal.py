@@ -64,7 +64,7 @@ class TestPeak:
         one = replace(candidate, method=method)
         rehearsal = Rehearsal(one, config)
         plain, less = rehearsal.step(shape(one)), rehearsal.step(shape(one), checkpointing=True)
-        assert less.activations < plain.activations / 2
+        assert 0 < less.activations < plain.activations / 2
         assert less.peak == pytest.approx(real_step(one, config, checkpointing=True), rel=0.1)
 
 

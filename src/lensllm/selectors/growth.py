@@ -196,5 +196,7 @@ def _believed(slopes: Floats) -> Floats:
 
 
 def _jump(raw: Slopes, clipped: Slopes) -> Floats:
-    """How far the last point fell beyond what clipping believes, shape (K,)."""
-    return np.nan_to_num(newest((raw.value - clipped.value) * raw.width))
+    """How far the last point fell beyond what clipping believes, shape (K,); where all fall steeply, beyond that."""
+    pool = np.where(raw.of_pool > STEEPEST, raw.of_pool, -np.inf)
+    believed = np.maximum(clipped.value, np.minimum(raw.value, pool))
+    return np.nan_to_num(newest((raw.value - believed) * raw.width))

@@ -64,12 +64,12 @@ class Slopes:
         return Slopes(*(np.where(later, part, np.nan) for part in (self.value, self.at, self.width, self.gained)))
 
     def clipped(self) -> Slopes:
-        """Slopes within 3 pooled robust standard deviations of their running median of five, and within 0.2 of none.
+        """Slopes within 3 pooled robust standard deviations of their running median of five, and within a limit of none.
 
-        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. A fall or
-        rise of more than 0.2 a doubling is followed, but not expected to last.
+        The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. A fall
+        beyond `steepest`, or a rise of more than 0.2 a doubling, is followed, but not expected to last.
         """
-        limited = np.clip(self.value, -STEEPEST, STEEPEST)
+        limited = np.clip(self.value, -STEEPEST, self.steepest)
         if self.value.shape[1] < 3:
             return replace(self, value=limited)
         padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
@@ -78,8 +78,25 @@ class Slopes:
         off = np.abs(self.value - median)
         spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
         if spread > 0:
-            limited = np.clip(self.value, median - CLIP * spread, median + CLIP * spread).clip(-STEEPEST, STEEPEST)
+            limited = np.clip(self.value, median - CLIP * spread, median + CLIP * spread).clip(-STEEPEST, self.steepest)
         return replace(self, value=limited)
+
+    @property
+    def of_pool(self) -> Floats:
+        """The median of each column, NaN where nothing was measured, shape (S - 1,)."""
+        return known_median(self.value, axis=0)[0] if self.value.size else np.full(self.value.shape[1], np.nan)
+
+    @property
+    def steepest(self) -> float:
+        """The fall a doubling that is expected to last: 0.2, or what the whole pool fell in its last step but one if its last one is as steep.
+
+        Made-up or templated data are learned as fast as that, by all candidates alike.
+        """
+        lately = self.of_pool[np.isfinite(self.of_pool)][-2:]
+        if lately.size < 2 or lately.min() <= STEEPEST:
+            return STEEPEST
+        before, last = lately
+        return max(STEEPEST, float(min(before, last**2 / before)))
 
     @property
     def doublings(self) -> Floats:

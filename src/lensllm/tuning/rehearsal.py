@@ -181,9 +181,10 @@ class Rehearsal:
                 if parts is not None:
                     return parts, 0
             logits = model(**inputs).logits[:, positions]
-        before = self._live.now
+        without = self._live.now - logits.untyped_storage().nbytes()
         nats = functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none")
-        return nats, logits.untyped_storage().nbytes() + self._live.now - before
+        del logits
+        return nats, self._live.now - without
 
 
 def _built(kind: Any, config: Any, dtype: str) -> Any:
