@@ -84,11 +84,11 @@ class Net(nn.Module):
         return self.own(at), self.common(torch.cat([at.mean(1), at.amax(1)], 1))
 
 
-def own_loss(out: Tensor, own: Tensor) -> Tensor:
-    """-log density of own moves, in units, under mixtures whose mean is centred over the pool, shape (B, K)."""
+def own_loss(out: Tensor, own: Tensor, unit: Tensor) -> Tensor:
+    """-log density of own moves, in units of shape (B, K, 1), under mixtures whose log losses' mean is 0, (B, K)."""
     weight, place, scale = out.chunk(3, 2)
     weight = torch.log_softmax(weight, 2)
-    middle = (weight.exp() * place).sum(2, keepdim=True).mean(1, keepdim=True)
+    middle = ((weight.exp() * place).sum(2, keepdim=True) * unit).mean(1, keepdim=True) / unit
     t = torch.distributions.StudentT(DEGREES, place - middle, _positive(scale))
     return -torch.logsumexp(weight + t.log_prob(own[:, :, None]), 2)
 
@@ -103,8 +103,11 @@ def _positive(values: Tensor) -> Tensor:
     return nn.functional.softplus(values) * 0.5 + LEAST_SCALE
 
 
-def batch(rng: np.random.Generator, kinds: tuple[Kind, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Pools as they are seen, own moves and common ones in their units."""
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def batch(rng: np.random.Generator, kinds: tuple[Kind, ...]) -> Batch:
+    """Pools as they are seen, (B, K, COUNT), own moves, (B, K), their units, (B, K, 1), and common moves, (B,)."""
     candidates = int(np.exp(rng.uniform(np.log(2), np.log(MOST_CANDIDATES + 1))))
     sizes = 1 + int(rng.choice(len(SIZES), p=SIZES))
     pools = draw_pools(rng, max(TOKENS // candidates, 15), candidates, sizes, kinds)
@@ -115,8 +118,9 @@ def batch(rng: np.random.Generator, kinds: tuple[Kind, ...]) -> tuple[Tensor, Te
     common = move.mean(axis=1, keepdims=True)
     own = np.clip((move - common) / seen.unit, -FURTHEST, FURTHEST)
     mean = np.clip(common[:, 0] / seen.unit.mean(axis=1), -FURTHEST, FURTHEST)
-    rows, own, mean = (torch.from_numpy(np.ascontiguousarray(v, dtype=np.float32)) for v in (seen.rows, own, mean))
-    return rows, own, mean
+    made = (seen.rows, own, seen.unit[:, :, None], mean)
+    rows, own, unit, mean = (torch.from_numpy(np.ascontiguousarray(v, dtype=np.float32)) for v in made)
+    return rows, own, unit, mean
 
 
 def fit(seed: int, steps: int, file: Path) -> list[dict[str, float]]:
@@ -132,9 +136,9 @@ def fit(seed: int, steps: int, file: Path) -> list[dict[str, float]]:
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
     for step in range(1, steps + 1):
-        rows, own, common = batch(rng, kinds)
+        rows, own, unit, common = batch(rng, kinds)
         out, pool = net(rows)
-        loss = own_loss(out, own).mean() + COMMON_WEIGHT * common_loss(pool, common).mean()
+        loss = own_loss(out, own, unit).mean() + COMMON_WEIGHT * common_loss(pool, common).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -150,13 +154,13 @@ def fit(seed: int, steps: int, file: Path) -> list[dict[str, float]]:
     return course
 
 
-def held_out(net: nn.Module, test: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
+def held_out(net: nn.Module, test: list[Batch]) -> dict[str, float]:
     """Mean -log density of pools that were not fitted, in units."""
     with torch.no_grad():
-        made = [(net(rows), own, common) for rows, own, common in test]
+        made = [(net(rows), *moves) for rows, *moves in test]
     return {
-        "own": float(np.mean([float(own_loss(out[0], own).mean()) for out, own, _ in made])),
-        "common": float(np.mean([float(common_loss(out[1], common).mean()) for out, _, common in made])),
+        "own": float(np.mean([float(own_loss(out[0], own, unit).mean()) for out, own, unit, _ in made])),
+        "common": float(np.mean([float(common_loss(out[1], common).mean()) for out, _, _, common in made])),
     }
 
 

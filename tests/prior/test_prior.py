@@ -17,6 +17,10 @@ def seen_of(pools, told=-1, add=0.0):
     return features_of(pools.x, pools.y + add, pools.errors, zero_shot, pools.size, pools.adapter, pools.ahead, kind)
 
 
+def said_of(seen):
+    return predict(seen.rows, seen.unit)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 30), st.integers(1, 12))
 def test_every_pool_can_be_seen_and_spoken_of(seed, candidates, sizes):
@@ -28,7 +32,7 @@ def test_every_pool_can_be_seen_and_spoken_of(seed, candidates, sizes):
     seen = seen_of(pools)
     assert seen.rows.shape == (5, candidates, COUNT)
     assert np.isfinite(seen.rows).all()
-    said = predict(seen.rows)
+    said = said_of(seen)
     np.testing.assert_allclose(said.weight.sum(axis=2), 1)
     assert (said.scale > 0).all()
     assert np.isfinite(said.mean).all()
@@ -45,7 +49,7 @@ def test_what_is_said_depends_on_no_unit_and_on_no_order():
     seen = seen_of(pools)
     np.testing.assert_allclose(seen_of(pools, add=3.0).rows, seen.rows, atol=1e-9)
     order = np.random.default_rng(2).permutation(7)
-    straight, turned = predict(seen.rows), predict(seen.rows[:, order])
+    straight, turned = said_of(seen), predict(seen.rows[:, order], seen.unit[:, order])
     for name in ("weight", "place", "scale"):
         np.testing.assert_allclose(getattr(turned, name), getattr(straight, name)[:, order], atol=1e-4)
     np.testing.assert_allclose(turned.common, straight.common, atol=1e-4)
@@ -55,20 +59,30 @@ def test_of_equal_candidates_the_same_is_said():
     pools = draw_pools(np.random.default_rng(8), 4, 6, 4)
     for values in (pools.y, pools.errors, pools.zero_shot, pools.size, pools.adapter):
         values[:, 1] = values[:, 3]
-    said = predict(seen_of(pools).rows)
+    said = said_of(seen_of(pools))
     np.testing.assert_array_equal(said.place[:, 1], said.place[:, 3])
     np.testing.assert_array_equal(said.scale[:, 1], said.scale[:, 3])
 
 
+def test_what_is_expected_beside_the_others_adds_up_to_nothing_in_log_loss():
+    """Also where some were measured further than others, and so have another unit."""
+    seen = seen_of(draw_pools(np.random.default_rng(9), 60, 8, 6))
+    assert (np.ptp(seen.unit, axis=1) > 0).any()
+    for file in sorted(FOLDER.glob("*.safetensors")):
+        moved = Network(file)(seen.rows, seen.unit).mean * seen.unit
+        np.testing.assert_allclose(moved.mean(axis=1), 0, atol=1e-9)
+
+
 def test_a_pool_is_spoken_of_alike_whatever_else_is_asked():
-    rows = seen_of(draw_pools(np.random.default_rng(4), 5, 9, 3)).rows
-    np.testing.assert_array_equal(predict(rows).place[2], predict(rows[2:3]).place[0])
-    np.testing.assert_array_equal(predict(rows).common[2], predict(rows[2:3]).common[0])
+    seen = seen_of(draw_pools(np.random.default_rng(4), 5, 9, 3))
+    all_said, alone = said_of(seen), predict(seen.rows[2:3], seen.unit[2:3])
+    np.testing.assert_array_equal(all_said.place[2], alone.place[0])
+    np.testing.assert_array_equal(all_said.common[2], alone.common[0])
 
 
 def test_what_is_told_of_the_kind_is_heard():
     pools = draw_pools(np.random.default_rng(5), 40, 9, 3)
-    unknown, *known = (predict(seen_of(pools, told).rows).common for told in (-1, *range(len(KIND_INPUTS))))
+    unknown, *known = (said_of(seen_of(pools, told)).common for told in (-1, *range(len(KIND_INPUTS))))
     assert all(np.abs(one - unknown).mean() > 0.01 for one in known)
 
 
@@ -81,10 +95,11 @@ def test_numpy_says_what_torch_fitted(file):
 
     net = Net()
     net.load_state_dict({name: values.float() for name, values in load_file(file).items()})
-    rows = seen_of(draw_pools(np.random.default_rng(6), 8, 11, 5)).rows
+    seen = seen_of(draw_pools(np.random.default_rng(6), 8, 11, 5))
+    rows = seen.rows
     with torch.no_grad():
         own, common = net(torch.from_numpy(rows.astype(np.float32)))
-    said = Network(file)(rows)
+    said = Network(file)(rows, seen.unit)
     weight, place, scale = (part.numpy() for part in own.double().chunk(3, 2))
     np.testing.assert_allclose(said.weight, np.exp(weight) / np.exp(weight).sum(2, keepdims=True), atol=1e-4)
     np.testing.assert_allclose(said.scale, np.logaddexp(scale, 0) / 2 + 0.01, rtol=1e-3)
@@ -93,8 +108,8 @@ def test_numpy_says_what_torch_fitted(file):
 
 
 def test_several_readers_are_believed_alike():
-    rows = seen_of(draw_pools(np.random.default_rng(7), 3, 5, 4)).rows
-    one = [Network(file)(rows) for file in sorted(FOLDER.glob("*.safetensors"))]
+    seen = seen_of(draw_pools(np.random.default_rng(7), 3, 5, 4))
+    one = [Network(file)(seen.rows, seen.unit) for file in sorted(FOLDER.glob("*.safetensors"))]
     both = mixture_of(one)
     np.testing.assert_allclose(both.mean, np.mean([each.mean for each in one], axis=0), atol=1e-12)
     np.testing.assert_allclose(both.common, np.mean([each.common for each in one], axis=0))

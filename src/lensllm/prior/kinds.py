@@ -45,7 +45,7 @@ class Kind:
 
     Example:
         >>> KINDS[0].name, KINDS[0].slope
-        ('fine_tuned', (0.015, 0.12))
+        ('fine_tuned', (0.01, 0.12))
     """
 
     name: str
@@ -82,20 +82,20 @@ KIND_INPUTS = ("fine_tuned", "error_rates", "from_scratch")
 
 KINDS = (
     Kind(
-        "fine_tuned", 0, 0.4, slope=(0.015, 0.12), growth=0.12, growth_sd=0.18, lawful=0.5, power=(0.15, 0.8),
-        floor=(0.05, 0.7), steepening=0.45, flattening=0.12, own_slope=(0.1, 0.5), own_wander=(0.01, 0.2),
+        "fine_tuned", 0, 0.4, slope=(0.01, 0.12), growth=0.2, growth_sd=0.22, lawful=0.35, power=(0.15, 0.8),
+        floor=(0.05, 0.7), steepening=0.55, flattening=0.12, own_slope=(0.1, 0.5), own_wander=(0.01, 0.2),
         dull=0.1, families=0.3, spread=(0.1, 0.5), converging=0.9, convergence=(0.08, 0.5),
         form_learning=0.1, over_fitting=0.05, noise=(0.0015, 0.015), odd_readings=0.2,
     ),
     Kind(
-        "labels", 0, 0.15, slope=(0.01, 0.12), growth=0.0, growth_sd=0.15, lawful=0.4, power=(0.2, 1.0),
-        floor=(0.1, 0.9), steepening=0.25, flattening=0.25, own_slope=(0.1, 0.6), own_wander=(0.03, 0.25),
+        "labels", 0, 0.15, slope=(0.01, 0.12), growth=0.15, growth_sd=0.22, lawful=0.3, power=(0.2, 1.0),
+        floor=(0.1, 0.9), steepening=0.4, flattening=0.2, own_slope=(0.1, 0.6), own_wander=(0.03, 0.25),
         dull=0.15, families=0.25, spread=(0.04, 0.4), converging=0.85, convergence=(0.1, 0.6),
         form_learning=0.85, over_fitting=0.1, noise=(0.005, 0.05), odd_readings=0.2,
     ),
     Kind(
         "error_rates", 1, 0.25, slope=(0.01, 0.25), growth=-0.03, growth_sd=0.15, lawful=0.5, power=(0.3, 1.2),
-        floor=(0.01, 0.9), steepening=0.3, flattening=0.35, own_slope=(0.1, 0.7), own_wander=(0.02, 0.3),
+        floor=(0.01, 0.9), steepening=0.35, flattening=0.4, own_slope=(0.2, 1.0), own_wander=(0.1, 0.8),
         dull=0.4, families=0.2, spread=(0.1, 1.0), converging=0.7, convergence=(0.03, 0.4),
         form_learning=0.15, over_fitting=0.1, noise=(0.004, 0.06), odd_readings=0.2,
     ),

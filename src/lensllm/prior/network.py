@@ -28,7 +28,7 @@ class Prediction:
 
     Attributes:
         weight: of the P parts of each candidate's own deviation, shape (B, K, P); they add up to 1.
-        place: middle of each part, shape (B, K, P); their mean over a pool is 0.
+        place: middle of each part, shape (B, K, P), in units; in log loss their mean over a pool is 0.
         scale: of each part, a Student's t of 4 degrees, shape (B, K, P).
         common: middle of what all candidates do, shape (B,).
         common_scale: of a Student's t of 4 degrees, shape (B,).
@@ -56,8 +56,8 @@ class Network:
     def __init__(self, file: Path) -> None:
         self._w = {name: values.astype(np.float32) for name, values in load_file(file).items()}
 
-    def __call__(self, rows: Floats) -> Prediction:
-        """What it says of pools, rows of shape (B, K, COUNT)."""
+    def __call__(self, rows: Floats, unit: Floats) -> Prediction:
+        """What it says of pools, rows of shape (B, K, COUNT) and units of shape (B, K)."""
         at = self._linear("second", np.maximum(self._linear("first", np.asarray(rows, dtype=np.float32)), 0))
         for layer in range(LAYERS):
             points = np.broadcast_to(self._w[f"points.{layer}"], (len(rows), *self._w[f"points.{layer}"].shape))
@@ -66,7 +66,8 @@ class Network:
         at = self._norm("norm", at)
         weight, place, scale = np.split(self._linear("own", at).astype(float), 3, axis=2)
         weight = softmax(weight, axis=2)
-        place = place - (weight * place).sum(axis=2, keepdims=True).mean(axis=1, keepdims=True)
+        moved = (weight * place).sum(axis=2) * unit
+        place = place - in_units(moved.mean(axis=1, keepdims=True), unit)[:, :, None]
         pooled = np.concatenate([at.mean(axis=1, keepdims=True), at.max(axis=1, keepdims=True)], axis=2)
         pool = self._linear("common", pooled)[:, 0].astype(float)  # a product a pool: others in the batch change no bit
         return Prediction(weight, place, _positive(scale), pool[:, 0], _positive(pool[:, 1]))
@@ -93,6 +94,11 @@ class Network:
         return at + self._linear(f"{name}.down", inner)
 
 
+def in_units(values: Floats, unit: Floats) -> Floats:
+    """Values in each candidate's unit, 0 where the unit is, as nothing is forecast there; both (B, K) or (B, 1)."""
+    return np.divide(values, unit, out=np.zeros_like(unit), where=unit > 0)
+
+
 def _positive(values: Floats) -> Floats:
     return np.asarray(np.logaddexp(values, 0.0) * 0.5 + LEAST_SCALE)
 
@@ -103,13 +109,14 @@ def _networks() -> tuple[Network, ...]:
     return tuple(Network(file) for file in sorted(FOLDER.glob("*.safetensors")))
 
 
-def predict(rows: Floats) -> Prediction:
+def predict(rows: Floats, unit: Floats) -> Prediction:
     """What the networks of the package say together: each reader of the prior is believed alike.
 
     Args:
         rows: of pools, shape (B, K, COUNT).
+        unit: of what is said of each candidate, shape (B, K).
     """
-    return mixture_of([network(rows) for network in _networks()])
+    return mixture_of([network(rows, unit) for network in _networks()])
 
 
 def mixture_of(said: Sequence[Prediction]) -> Prediction:

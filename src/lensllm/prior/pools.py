@@ -184,8 +184,8 @@ def _breaks(draw: _Draw, grid: _Grid) -> Floats:
     candidates share with some jitter. A sudden steepening beyond what was seen is rare and always possible.
     """
     factor = np.ones((draw.b, draw.k, grid.step.shape[2]))
-    for name, low, high in (("steepening", 1.2, 3.0), ("flattening", 0.05, 0.7)):
-        place = _where(draw, grid) + draw.between(0.0, 1.0) * draw.normal()
+    for name, low, high in (("steepening", 1.2, 4.0), ("flattening", 0.05, 0.7)):
+        place = _where(draw, grid) + draw.between(0.0, 2.5) * draw.normal()
         gone = 1 / (1 + np.exp(-np.clip((grid.middle - place) / draw.between(0.3, 1.5), -30, 30)))
         to = low * (high / low) ** draw.between(0.0, 1.0)
         factor = factor * np.where(draw.happens(name), 1 + (to - 1) * gone, 1.0)

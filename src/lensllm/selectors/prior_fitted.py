@@ -25,8 +25,7 @@ class PriorFitted(Selector):
 
     What all candidates do together is forecast by `GrowingSlopes`. What each does beside the others is 3/4 its and
     1/4 the networks', and how wrong that can be the networks say alone (`PriorErrors`): they read from how rough, how
-    far apart and how short the curves are what the slopes' own past cannot tell. Where some candidates were measured
-    further than others, as in a search, the means are the slopes' alone. The prior is in `lensllm.prior`.
+    far apart and how short the curves are what the slopes' own past cannot tell. The prior is in `lensllm.prior`.
     With a single measured candidate there is nothing beside which it does something: the slopes' forecast then.
 
     Args:
@@ -70,8 +69,7 @@ class PriorFitted(Selector):
         move = np.where(prediction.known, point.log_means - prediction.last, 0.0)
         common = np.median(move[:, prediction.known], axis=1, keepdims=True)
         all_do = prediction.common - common * prediction.further
-        own_weight = self.own_weight if np.ptp(logs.last[0][prediction.known]) == 0 else 0.0
-        drawn = own_weight * (prediction.own - (move - common)) + self.common_weight * all_do
+        drawn = self.own_weight * (prediction.own - (move - common)) + self.common_weight * all_do
         means = point.log_means + np.where(prediction.further > 0, drawn, 0.0)
         x, slopes = np.log2(point.sizes), Slopes.of(logs)
         means = floor_at_pool_median(not_above_last(means.T, logs, x, slopes), logs, x, slopes).T

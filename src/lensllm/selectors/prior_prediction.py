@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.prior.features import Features, features_of
-from lensllm.prior.network import Prediction, predict
+from lensllm.prior.network import Prediction, in_units, predict
 from lensllm.selectors.log_curves import LogCurves, pulled_in, tuned_sizes, without_spikes
 
 ODD = 0.03
@@ -64,10 +64,10 @@ def predict_pool(curves: Curves, sizes: Floats, kind: int) -> PriorPrediction:
     far = np.asarray((np.abs(smooth - y) > ODD) | (np.abs(pulled_in(smooth) - smooth) > ROUNDING))
     odd = np.asarray(far.any(axis=1))
     seen = _seen(curves, logs, known, sizes, kind, _with_the_pool(logs.x, y, far))
-    said = _beside(predict(seen.rows))
+    said = _beside(predict(seen.rows, seen.unit), seen.unit)
     if odd.any():
         raw = _seen(curves, logs, known, sizes, kind, y)
-        seen, said = _of_each(odd, seen, said, raw, _beside(predict(raw.rows)))
+        seen, said = _of_each(odd, seen, said, raw, _beside(predict(raw.rows, raw.unit), raw.unit))
 
     def of_all(values: Floats) -> Floats:
         whole = np.zeros((len(values), known.size, *values.shape[2:]))
@@ -140,6 +140,7 @@ def _of_each(
     )
 
 
-def _beside(said: Prediction) -> Prediction:
-    """Own moves beside the middle candidate's, which no single one sets."""
-    return replace(said, place=said.place - np.median(said.mean, axis=1)[:, None, None])
+def _beside(said: Prediction, unit: Floats) -> Prediction:
+    """Own moves beside the middle candidate's, which no single one sets; in log loss all are moved by the same."""
+    middle = np.median(said.mean * unit, axis=1, keepdims=True)
+    return replace(said, place=said.place - in_units(middle, unit)[:, :, None])

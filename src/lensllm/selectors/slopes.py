@@ -64,7 +64,7 @@ class Slopes:
         return Slopes(*(np.where(later, part, np.nan) for part in (self.value, self.at, self.width, self.gained)))
 
     def clipped(self) -> Slopes:
-        """Slopes within 3 pooled robust standard deviations of their running median of five, and within a limit of none.
+        """Slopes within 3 pooled robust standard deviations of their running median of five, and within limits of none.
 
         The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. A fall
         beyond `steepest`, or a rise of more than 0.2 a doubling, is followed, but not expected to last.
@@ -88,9 +88,10 @@ class Slopes:
 
     @property
     def steepest(self) -> float:
-        """The fall a doubling that is expected to last: 0.2, or what the whole pool fell in its last step but one if its last one is as steep.
+        """The fall a doubling that is expected to last: 0.2, or as the whole pool fell in both of its last two steps.
 
-        Made-up or templated data are learned as fast as that, by all candidates alike.
+        Made-up or templated data are learned as fast as that, by all candidates alike. It is the last step but one, or
+        where the last one was less, what the two lead to next: the last squared over the one before.
         """
         lately = self.of_pool[np.isfinite(self.of_pool)][-2:]
         if lately.size < 2 or lately.min() <= STEEPEST:
