@@ -88,6 +88,12 @@ def test_a_pool_whose_steep_falls_end_is_not():
     np.testing.assert_allclose(y[:, -1] - ahead, 0.2, atol=0.05)
 
 
+def test_a_size_that_nobody_was_measured_at_does_not_end_a_steep_fall():
+    y = straight(STEEP, [1.0, 1.2, 1.5])
+    y[:, 4] = np.nan
+    assert Slopes.of(LogCurves(X, y)).steepest == pytest.approx(0.55)
+
+
 def test_one_steep_candidate_changes_nothing_for_the_pool():
     slopes = [0.55, 0.1, 0.1, 0.1]
     assert Slopes.of(LogCurves(X, straight(slopes, [0.5, 1, 1.1, 1.2]))).steepest == 0.2

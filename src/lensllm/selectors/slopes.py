@@ -84,7 +84,9 @@ class Slopes:
     @property
     def of_pool(self) -> Floats:
         """The median of each column, NaN where nothing was measured, shape (S - 1,)."""
-        return known_median(self.value, axis=0)[0] if self.value.size else np.full(self.value.shape[1], np.nan)
+        if not self.value.size:
+            return np.full(self.value.shape[1], np.nan)
+        return np.where(np.isfinite(self.value).any(axis=0), known_median(self.value, axis=0)[0], np.nan)
 
     @property
     def steepest(self) -> float:
