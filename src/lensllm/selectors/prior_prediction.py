@@ -15,6 +15,8 @@ from lensllm.selectors.log_curves import LogCurves, pulled_in, tuned_sizes, with
 
 ODD = 0.03
 """Of log loss, by which a reading has to lie off its neighbours to be a spike: two seeds differ by 0.03 at most."""
+ALONE = 3
+"""Candidates with the furthest odd readings, each of which is asked for alone; the rest of those with any together."""
 ROUNDING = 1e-9
 ADAPTERS = ("lora", "qlora")
 
@@ -50,7 +52,7 @@ def predict_pool(curves: Curves, sizes: Floats, kind: int) -> PriorPrediction:
     """What the networks say of curves of which two candidates or more were measured.
 
     Of each candidate they are asked as if the odd readings of others (`log_curves.pulled_in`) had gone with the pool,
-    so that one odd reading moves nobody else; of those that have some, with all readings as they are.
+    so that one odd reading moves nobody else; of those that have some, with their own as they are.
 
     Args:
         curves: of the pool.
@@ -60,13 +62,12 @@ def predict_pool(curves: Curves, sizes: Floats, kind: int) -> PriorPrediction:
     logs = LogCurves.of(curves)
     known = np.asarray(np.isfinite(logs.y).any(axis=1))
     y = logs.y[known]
-    smooth = without_spikes(y)
-    far = np.asarray((np.abs(smooth - y) > ODD) | (np.abs(pulled_in(smooth) - smooth) > ROUNDING))
-    odd = np.asarray(far.any(axis=1))
-    seen = _seen(curves, logs, known, sizes, kind, _with_the_pool(logs.x, y, far))
+    off = _off(y)
+    tame = _with_the_pool(logs.x, y, off > 0)
+    seen = _seen(curves, logs, known, sizes, kind, tame)
     said = _beside(predict(seen.rows, seen.unit), seen.unit)
-    if odd.any():
-        raw = _seen(curves, logs, known, sizes, kind, y)
+    for odd in _odd_ones(off):
+        raw = _seen(curves, logs, known, sizes, kind, np.where(odd[:, None], y, tame))
         seen, said = _of_each(odd, seen, said, raw, _beside(predict(raw.rows, raw.unit), raw.unit))
 
     def of_all(values: Floats) -> Floats:
@@ -108,6 +109,30 @@ def _seen(curves: Curves, logs: LogCurves, known: NDArray[np.bool_], sizes: Floa
     return features_of(x, y, errors, zero_shot, size, adapter, np.log2(sizes) - logs.x[-1], np.full(len(sizes), kind))
 
 
+def _off(y: Floats) -> Floats:
+    """How far off each odd reading lies, 0 for others, shape (K, S).
+
+    Odd are those that do not fit the table of the pool (`log_curves.pulled_in`), and of the rest the spikes. Of a
+    candidate all of whose readings are odd only the furthest is.
+    """
+    table = np.nan_to_num(np.abs(pulled_in(y) - y))
+    table = np.where(table > ROUNDING, table, 0.0)
+    rest = np.where(table > 0, np.nan, y)
+    spikes = np.nan_to_num(np.abs(without_spikes(rest) - rest))
+    off = np.where(spikes > ODD, spikes, table)
+    none_good = ((off > 0) | ~np.isfinite(y)).all(axis=1)
+    off[none_good] = np.where(off == off.max(axis=1, keepdims=True), off, 0.0)[none_good]
+    return off
+
+
+def _odd_ones(off: Floats) -> list[NDArray[np.bool_]]:
+    """Candidates with odd readings, those with the furthest ones alone, shapes (K,)."""
+    furthest = off.max(axis=1)
+    order = np.argsort(-furthest, kind="stable")[: int((furthest > 0).sum())]
+    groups = [*order[:ALONE, None], order[ALONE:]]
+    return [np.isin(np.arange(len(off)), rows) for rows in groups if rows.size]
+
+
 def _with_the_pool(x: Floats, y: Floats, odd: NDArray[np.bool_]) -> Floats:
     """y with odd readings put where the pool went from the nearest others of the same candidate, shape (K, S)."""
     steps = np.where(odd, np.nan, y)[:, 1:] - np.where(odd, np.nan, y)[:, :-1]
@@ -129,7 +154,7 @@ def _of_each(
     """Of candidates with odd readings what is said of all as they were read, of the rest what is said without those."""
     parts = odd[:, None]
     return (
-        Features(seen.rows, np.where(odd, raw.unit, seen.unit), raw.last),
+        Features(seen.rows, np.where(odd, raw.unit, seen.unit), np.where(odd, raw.last, seen.last)),
         Prediction(
             np.where(parts, as_read.weight, said.weight),
             np.where(parts, as_read.place, said.place),
