@@ -75,7 +75,7 @@ class TestRay(ExecutorContract):
 
 
 def busy(label, seconds=240):
-    """The worker process that makes a job of this name."""
+    """The worker process that makes a job of this name, which no test beside this one may use."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for process in psutil.process_iter(["cmdline"]):
@@ -100,9 +100,9 @@ def test_jobs_have_their_threads_and_the_hubs_variables_and_no_token(tmp_path, m
     monkeypatch.setenv("HF_TOKEN", "secret")
     mark = tmp_path / "pid"
     with joined(workers=1) as executor:
-        executor.submit(ToyJob("a", "sleep", 3600, str(mark)))
+        executor.submit(ToyJob("with variables", "sleep", 3600, str(mark)))
         assert executor.free_slots == 0
-        told = busy("a").environ()
+        told = busy("with variables").environ()
     assert (told["OMP_NUM_THREADS"], told["MKL_NUM_THREADS"], told["HF_HOME"]) == ("1", "1", "/models")
     assert "HF_TOKEN" not in told
 
