@@ -8,6 +8,7 @@ import pytest
 
 import lensllm
 from lensllm.admission import Admission
+from lensllm.candidates import find_candidate
 from lensllm.config import SelectConfig
 from lensllm.errors import InputError
 from lensllm.inputs import read_candidates
@@ -18,24 +19,28 @@ from lensllm.search.replay import replay_folder
 from lensllm.selection import Selection
 from lensllm.zoo import model_path
 
+OWN_TEMPLATE = (
+    "{% for one in messages %}<{{ one.role }}>{{ one.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 FIRST, SECOND = "gpt2-0.2m-brown-0.3m", "llama-0.2m-austen-1.5m"
 
 
 @pytest.fixture
-def door(tmp_path):
-    """`door(model, method)` of a selection among two models, one of them tuned in two ways."""
+def admission(tmp_path):
+    """`admission()(model, method)` of a selection among two models, one of them tuned in two ways."""
 
-    def made(task="define", **options):
+    def made(task="define", candidates=(), **options):
         config = SelectConfig.of(task=task, models=[FIRST], methods=["full", "lora"], output_dir=tmp_path, **options)
         read, found, _ = read_candidates(config)
-        admission = Admission(config, read, None, this_machine(1), 1)
-        return lambda model, method="": admission(str(model), method, found.admitted)
+        admit = Admission(config, read, None, this_machine(1), 1)
+        return lambda model, method="": admit(str(model), method, candidates or found.admitted)
 
     return made
 
 
-def test_a_model_is_let_in_under_the_name_that_it_would_have_had(door):
-    ask = door(lora_r=4)
+def test_a_model_is_let_in_under_the_name_that_it_would_have_had(admission):
+    ask = admission(lora_r=4)
     named = {(SECOND, method): ask(SECOND, method) for method in ("", "full", "lora", "qlora")}
     assert [one.candidate.name for one in named.values()] == [
         f"{SECOND} full", f"{SECOND} full", f"{SECOND} lora r4", f"{SECOND} qlora r4"
@@ -47,6 +52,13 @@ def test_a_model_is_let_in_under_the_name_that_it_would_have_had(door):
     assert ask(FIRST, "qlora").candidate.name == f"{FIRST} qlora r4"
 
 
+def test_a_model_that_is_there_keeps_its_chat_template_when_it_is_tuned_in_another_way(admission):
+    """Also one that a Python program gave as an object, which no option names."""
+    own = replace(find_candidate(SECOND), chat_template=OWN_TEMPLATE, name="mine")
+    admitted = admission(candidates=[own])(SECOND, "lora")
+    assert (admitted.candidate.chat_template, admitted.candidate.model_name) == (OWN_TEMPLATE, "mine")
+
+
 @pytest.mark.parametrize(
     ("model", "method", "why"),
     [
@@ -56,18 +68,18 @@ def test_a_model_is_let_in_under_the_name_that_it_would_have_had(door):
         ("a\0b", "", "cannot hold the character NUL"),
     ],
 )
-def test_who_cannot_take_part_is_refused_with_the_reason(door, model, method, why):
+def test_who_cannot_take_part_is_refused_with_the_reason(admission, model, method, why):
     with pytest.raises(InputError, match=why):
-        door()(model, method)
+        admission()(model, method)
 
 
-def test_another_model_of_the_same_name_is_refused(door, tmp_path):
+def test_another_model_of_the_same_name_is_refused(admission, tmp_path):
     other = shutil.copytree(model_path(SECOND), tmp_path / "other" / FIRST)
     with pytest.raises(InputError, match=f"another candidate of the name {FIRST} full: rename the folder"):
-        door()(other)
+        admission()(other)
 
 
-def test_who_cannot_take_all_examples_is_refused_since_the_others_were_measured_on_them(door, tmp_path):
+def test_who_cannot_take_all_examples_is_refused_since_the_others_were_measured_on_them(admission, tmp_path):
     short = shutil.copytree(model_path(SECOND), tmp_path / "short")
     config = json.loads((short / "config.json").read_text())
     (short / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 40}))
@@ -75,14 +87,14 @@ def test_who_cannot_take_all_examples_is_refused_since_the_others_were_measured_
     rows[7]["completion"] = " a number that nobody has ever heard of" * 6
     file = tmp_path / "sums.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ask = door(file)
+    ask = admission(file)
     with pytest.raises(InputError, match="cannot take all examples that the others are measured on: begin a selection"):
         ask(short)
     assert ask(SECOND).candidate.name == f"{SECOND} full"
 
 
-def test_who_does_not_fit_is_refused(door, monkeypatch):
-    ask = door()
+def test_who_does_not_fit_is_refused(admission, monkeypatch):
+    ask = admission()
     monkeypatch.setattr(Admission, "_room", property(lambda self: _small(self.machine)))
     with pytest.raises(InputError, match="needs about"):
         ask(SECOND)

@@ -15,7 +15,7 @@ from lensllm.planning.check import Check
 from lensllm.planning.selection_plan import plan_selection, room
 from lensllm.scores.scoring import Scoring
 from lensllm.search.cost import Budget
-from lensllm.search.joining import Entry
+from lensllm.search.joining import Admitted
 from lensllm.search.journal import Entrant
 from lensllm.tasks import Task
 from lensllm.tuning.fit import fit_all
@@ -26,7 +26,7 @@ AGAIN = "begin a selection with it among the models"
 
 @dataclass(frozen=True)
 class Admission:
-    """The `lensllm.search.joining.Door` of a selection.
+    """The `lensllm.search.joining.Admit` of a selection.
 
     Attributes:
         config: of the selection.
@@ -44,7 +44,7 @@ class Admission:
     workers: int
     planned: Callable[[Check], None] = lambda plan: None
 
-    def __call__(self, model: str, method: str, candidates: Sequence[Candidate]) -> Entry:
+    def __call__(self, model: str, method: str, candidates: Sequence[Candidate]) -> Admitted:
         """Let a model in that is tuned by a method.
 
         Args:
@@ -67,12 +67,13 @@ class Admission:
         self.planned(plan)
         made = plan.candidates[0]
         entrant = Entrant.of(candidate, made.parameters, made.memory.peak)
-        return Entry(candidate, entrant, plan.at_once.get(candidate.name), notes)
+        return Admitted(candidate, entrant, plan.at_once.get(candidate.name), notes)
 
     def _candidate(self, model: str, method: str, candidates: Sequence[Candidate]) -> tuple[Candidate, tuple[str, ...]]:
         """Named as it would have been among the others, and what was chosen for the user."""
-        templates = [one for one in self.config.chat_template if Path(one).is_file() or one.rpartition("=")[0] == model]
-        found = admit_candidates([model], templates).admitted[0]
+        for_all = [one for one in self.config.chat_template if Path(one).is_file()]
+        known = {one.model_name_or_path: one.model for one in candidates}
+        found = admit_candidates([model], [] if model in known else for_all, known=known).admitted[0]
         lora = self.config.lora()
         ways = methods_of(lora)
         with quiet():

@@ -116,8 +116,7 @@ def _models(models: Any) -> tuple[list[Any], dict[str, Candidate]]:
              for one in _each(models) if not isinstance(one, Candidate)]  # fmt: skip
     found: dict[str, Candidate] = {}
     for one in _all_candidates(models):
-        model = replace(one, name=one.model_name, method=Full(), variant="")
-        if found.setdefault(one.model_name_or_path, model) != model:
+        if found.setdefault(one.model_name_or_path, one.model) != one.model:
             raise InputError(
                 f"two candidates are {one.model_name_or_path} with another folder, name or chat template: give one"
             )

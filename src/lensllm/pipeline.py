@@ -35,7 +35,7 @@ from lensllm.search.budget_search import BudgetSearch
 from lensllm.search.callbacks import Callback
 from lensllm.search.cost import Budget, completion_bytes, everything_flops, probe_examples, run_flops
 from lensllm.search.driver import drive
-from lensllm.search.joining import Door, Entry
+from lensllm.search.joining import Admit, Admitted
 from lensllm.search.journal import AskedScores, Beginning, Entrant, Journal
 from lensllm.search.ladder import Ladder, doublings
 from lensllm.search.ladder_plan import plan_ladder
@@ -169,9 +169,10 @@ def _selection(
         raise InputError(plan.none_fits)
     candidates = [one for one in candidates if one.name not in plan.beyond]
     found = replace(found, refused=(*found.refused, *(Refused(*one) for one in plan.beyond.items())))
-    heard = (lambda made: ray.requires(needs_of(made, ray.each))) if ray else (lambda made: None)
-    door = Admission(config, task, scoring, machine, plan.workers, heard)
-    work = _work(candidates, task, config, scoring, plan.at_once, tracking, given, door)
+    admit = Admission(config, task, scoring, machine, plan.workers)
+    if ray:
+        admit = replace(admit, planned=lambda made: ray.requires(needs_of(made, ray.each)))
+    work = _work(candidates, task, config, scoring, plan.at_once, tracking, given, admit)
     spread = [SPREAD.format(config.gpus_per_run)] * (config.gpus_per_run > 1)
     work = replace(work, notes=(*chosen, *spread, *said, *work.notes))
     for note in work.notes:
@@ -249,7 +250,7 @@ class Work:
         return self.searches[-1].stopped
 
     @property
-    def added(self) -> Sequence[Entry]:
+    def added(self) -> Sequence[Admitted]:
         """Candidates that a person added while it ran."""
         return self.searches[-1].added
 
@@ -267,7 +268,7 @@ def _work(
     at_once: Mapping[str, Attempt],
     tracking: Tracking | None,
     given: Given,
-    door: Door,
+    admit: Admit,
 ) -> Work:
     """A ladder of the sizes asked for, or a search within a budget, which asks for its probes itself."""
     spending = [name for name in ("budget", "budget_flops", "budget_hours") if getattr(config, name) is not None]
@@ -301,7 +302,7 @@ def _work(
         tracking=tracking,
         rank_by=rank_by,
         selector=given.selector or config.selector,
-        door=door,
+        admit=admit,
     )
     return Work([search], plan.training_config, plan.notes, rank_by.name if rank_by else "loss")
 

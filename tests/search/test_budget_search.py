@@ -82,9 +82,9 @@ class MadeUp(Executor):
         self.running = []
 
 
-def search_of(folder, task, candidates, budget=0.5, kernel=False, door=None):
+def search_of(folder, task, candidates, budget=0.5, kernel=False, admit=None):
     plan = LadderPlan(doublings(len(task.train)), TrainingConfig(), Budget(part=budget))
-    return BudgetSearch(candidates, task, plan, 0.95, 0.0005, kernel=kernel, folder=folder, door=door)
+    return BudgetSearch(candidates, task, plan, 0.95, 0.0005, kernel=kernel, folder=folder, admit=admit)
 
 
 def search_in(folder, task, candidates, *, slots=1, order=lambda jobs: jobs[0], failing=(), budget=0.5, kernel=False,

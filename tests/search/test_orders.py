@@ -5,7 +5,7 @@ import pytest
 from lensllm.errors import InputError
 from lensllm.probes.record import Probe
 from lensllm.search.driver import drive
-from lensllm.search.joining import Entry
+from lensllm.search.joining import Admitted
 from lensllm.search.journal import Entrant
 from lensllm.search.log import DecisionLog
 from lensllm.search.orders import FILE_NAME, Order
@@ -38,10 +38,10 @@ class Asked(MadeUp):
 
 
 def searched(
-    folder, task, candidates, *orders, slots=1, most=10**6, budget=BUDGET, at=FIRST_DECISION, kernel=False, door=None,
+    folder, task, candidates, *orders, slots=1, most=10**6, budget=BUDGET, at=FIRST_DECISION, kernel=False, admit=None,
     failing=(),
 ):  # fmt: skip
-    store, search = Store(folder), search_of(folder, task, candidates, budget, kernel, door)
+    store, search = Store(folder), search_of(folder, task, candidates, budget, kernel, admit)
     executor = Asked(folder, at, list(orders), slots, most, failing)
     try:
         drive(search, executor, store)
@@ -131,23 +131,23 @@ ADD = Order("add", model=LATE, method="full")
 
 
 def opened(candidates):
-    """A door that lets the last of the candidates in, once."""
+    """An `Admit` that lets the last of the candidates in, once."""
 
-    def door(model, method, known):
+    def admit(model, method, known):
         assert method == "full"
         found = {one.name: one for one in candidates}.get(model)
         if found is None or found in known:
             raise InputError(f"no model {model}" if found is None else "it is among the candidates")
-        return Entry(found, Entrant.of(found))
+        return Admitted(found, Entrant.of(found))
 
-    return door
+    return admit
 
 
 @pytest.mark.parametrize("slots", [1, 3])
 @pytest.mark.parametrize("kernel", [False, True])
 def test_a_candidate_that_is_added_is_measured_as_it_came_and_chosen_among(task, candidates, tmp_path, slots, kernel):
     some = {"slots": slots, "kernel": kernel, "budget": 0.6, "at": 2 * FIRST_DECISION}
-    search, executor = searched(tmp_path, task, candidates[:-1], ADD, door=opened(candidates), **some)
+    search, executor = searched(tmp_path, task, candidates[:-1], ADD, admit=opened(candidates), **some)
     sizes = [job.examples for job in executor.asked if job.candidate.name == LATE and job.record_type is Run]
     assert sizes[:4] == [0, 50, 100, 200]
     assert [job.candidate.name for job in executor.asked if job.record_type is Probe].count(LATE) == kernel
@@ -164,7 +164,7 @@ def test_a_candidate_that_is_added_is_measured_as_it_came_and_chosen_among(task,
 
 
 def test_a_search_with_an_added_candidate_goes_on_where_it_was_killed(task, candidates, tmp_path):
-    some = {"door": opened(candidates), "budget": 0.6, "kernel": True}
+    some = {"admit": opened(candidates), "budget": 0.6, "kernel": True}
     whole, asked = searched(tmp_path / "whole", task, candidates[:-1], ADD, **some)
     for most in (FIRST_DECISION, FIRST_DECISION + 1, FIRST_DECISION + 5, len(asked.asked) - 2):
         folder = tmp_path / str(most)
@@ -177,8 +177,8 @@ def test_a_search_with_an_added_candidate_goes_on_where_it_was_killed(task, cand
 
 
 def test_an_added_candidate_that_is_gone_when_the_search_goes_on_is_refused(task, candidates, tmp_path):
-    searched(tmp_path, task, candidates[:-1], ADD, door=opened(candidates), budget=0.3)
-    search, _ = searched(tmp_path, task, candidates[:-1], door=opened(candidates[:-1]), budget=0.3)
+    searched(tmp_path, task, candidates[:-1], ADD, admit=opened(candidates), budget=0.3)
+    search, _ = searched(tmp_path, task, candidates[:-1], admit=opened(candidates[:-1]), budget=0.3)
     told = [order.told for made in replay_folder(tmp_path) for order in made.orders]
     assert told == [f"you added {LATE} full (not carried out: no model {LATE})"]
     assert search.added == []
@@ -187,7 +187,7 @@ def test_an_added_candidate_that_is_gone_when_the_search_goes_on_is_refused(task
 
 def test_what_cannot_be_added_is_refused_and_the_others_go_on(usual, task, candidates, tmp_path):
     known, unknown = (Order("add", model=name, method="full") for name in (NAMES[0], "<script>"))
-    search, executor = searched(tmp_path / "1", task, candidates, known, unknown, door=opened(candidates))
+    search, executor = searched(tmp_path / "1", task, candidates, known, unknown, admit=opened(candidates))
     assert [order.told for made in replay_folder(tmp_path / "1") for order in made.orders] == [
         f"you added {NAMES[0]} full (not carried out: it is among the candidates)",
         "you added <script> full (not carried out: no model <script>)",
@@ -200,7 +200,7 @@ def test_what_cannot_be_added_is_refused_and_the_others_go_on(usual, task, candi
 
 
 def test_an_added_candidate_that_cannot_be_measured_is_charged_and_not_chosen(task, candidates, tmp_path):
-    some = {"door": opened(candidates), "budget": 0.3, "failing": [(LATE, 0)]}
+    some = {"admit": opened(candidates), "budget": 0.3, "failing": [(LATE, 0)]}
     search, executor = searched(tmp_path, task, candidates[:-1], ADD, **some)
     assert [job.examples for job in executor.asked if job.candidate.name == LATE] == [0]
     assert DecisionLog.read(tmp_path).added == []
@@ -209,7 +209,7 @@ def test_an_added_candidate_that_cannot_be_measured_is_charged_and_not_chosen(ta
 
 
 def test_nobody_is_added_to_a_search_that_is_stopped(task, candidates, tmp_path):
-    search, executor = searched(tmp_path, task, candidates[:-1], ADD, Order("stop"), door=opened(candidates))
+    search, executor = searched(tmp_path, task, candidates[:-1], ADD, Order("stop"), admit=opened(candidates))
     assert LATE not in [job.candidate.name for job in executor.asked]
     assert search.stopped == "you stopped it"
     told = [order.told for made in replay_folder(tmp_path) for order in made.orders]

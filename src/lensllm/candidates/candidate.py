@@ -51,6 +51,11 @@ class Candidate:
         return self.name.removesuffix(f" {self.variant}") if self.variant else self.name
 
     @property
+    def model(self) -> Self:
+        """The model alone, with its chat template, however it is tuned."""
+        return replace(self, name=self.model_name, method=Full(), variant="")
+
+    @property
     def untuned_name(self) -> str:
         """Name of the model as it came to the method: in 4 bits it is another than before."""
         quantised = self.method.untuned.quant_type if self.four_bits is None else ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
-from lensllm.candidates.methods import Full, Lora, Qlora
+from lensllm.config import MethodName
 from lensllm.errors import InputError
 from lensllm.page.so_far import SoFar, orders_of
 from lensllm.search.orders import Order, asked
 
-METHODS = (Full.name, Lora.name, Qlora.name)
 FIXED = "The sizes to measure are fixed, so there is nothing to decide while it runs: Ctrl-C stops it."
 NOT_YET = "The search can be steered once every candidate was measured as it came."
 
@@ -43,7 +42,7 @@ def _controls(so_far: SoFar, waiting: list[Order]) -> dict[str, Any]:
     unit = "hours" if budget.in_seconds else "FLOPs" if budget.flops is not None else "parts of fine-tuning everything"
     return {
         "stop": True,
-        "add": list(METHODS),
+        "add": list(get_args(MethodName)),
         "budget": {"now": max([budget.value, *raised]), "unit": unit},
         "drop": left if len(left) > 1 else [],
         "why_not": "",

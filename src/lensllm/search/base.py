@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from lensllm.jobs import Job
 from lensllm.records import Record
-from lensllm.search.joining import Entry
+from lensllm.search.joining import Admitted
 from lensllm.search.policy import Decision
 from lensllm.store import Store
 
@@ -27,7 +27,7 @@ class Search(ABC):
     expected: int = 0
     decision: Decision | None = None
     taken_out: Collection[str] = ()
-    added: Sequence[Entry] = ()
+    added: Sequence[Admitted] = ()
 
     @abstractmethod
     def ask(self, count: int) -> list[Job]:

@@ -17,7 +17,7 @@ from lensllm.records import Record
 from lensllm.scores.scoring import Scoring
 from lensllm.search.base import Search
 from lensllm.search.cost import probe_examples, probe_flops, run_costs
-from lensllm.search.joining import Door, Entry, Joined
+from lensllm.search.joining import Admit, Admitted, Joined
 from lensllm.search.ladder import nothing_measured
 from lensllm.search.ladder_plan import LadderPlan
 from lensllm.search.ledger import Ledger
@@ -59,7 +59,7 @@ class BudgetSearch(Search):
         tracking: which trackers hear of the runs.
         rank_by: the score that decides, one of `scoring` with a floor and a ceiling; the loss if None.
         selector: what forecasts the losses, by name or as an object, whose decisions are always taken anew.
-        door: lets in the candidates that a person adds; None where none can be.
+        admit: lets in the candidates that a person adds; None where none can be.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class BudgetSearch(Search):
         tracking: Tracking | None = None,
         rank_by: ScoreObjective | None = None,
         selector: Selector | str = "",
-        door: Door | None = None,
+        admit: Admit | None = None,
     ) -> None:
         self._candidates = list(candidates)
-        self._door = door
-        self.added: list[Entry] = []
+        self._admit = admit
+        self.added: list[Admitted] = []
         self._task = task
         self._training_config = plan.training_config
         self._kernel = kernel
@@ -101,7 +101,7 @@ class BudgetSearch(Search):
         self._waiting: list[CandidateJob] = list(self._first)
         self._begun: dict[str, CandidateJob] = {}
         self._stage: dict[str, Record | None] = {job.key: None for job in self._first}
-        self._entries: dict[str, Entry] = {}
+        self._admitted: dict[str, Admitted] = {}
         self._joined: list[Joined] = []
         self._results: list[str] = []
         self._last: dict[str, tuple[FineTune, Record]] = {}
@@ -130,8 +130,8 @@ class BudgetSearch(Search):
         if not self._waiting and not self._stage:
             orders = self._obeyed()
             if self._news or orders:
-                told = (self._results, self._pending, count, self._decide(count), orders, tuple(self._joined))
-                self._take(Logged(*told))
+                decision = self._decide(count)
+                self._take(Logged(self._results, self._pending, count, decision, orders, tuple(self._joined)))
         asked, self._waiting = self._waiting[:count], self._waiting[count:]
         self._begun |= {job.key: job for job in asked}
         return list(asked)
@@ -148,8 +148,8 @@ class BudgetSearch(Search):
                 self._stage_ended()
             return
         assert self._ledger is not None
-        if (entry := self._entries.pop(key, None)) is not None:
-            self._measured(entry, record)
+        if (admitted := self._admitted.pop(key, None)) is not None:
+            self._measured(admitted, record)
         self._results.append(key)
         self._ledger.add([record])
         self._news = True
@@ -168,7 +168,8 @@ class BudgetSearch(Search):
             if len(found) < len(logged.results):
                 return told
             assert self._ledger is not None
-            if [self._let_in(order).refused for order in logged.orders] != [order.refused for order in logged.orders]:
+            orders = [self._let_in(order) for order in logged.orders]
+            if any(now.refused != then.refused for now, then in zip(orders, logged.orders, strict=True)):
                 return told
             self._orders |= {order.key for order in logged.orders}
             self._ledger.obey(logged.orders)
@@ -264,23 +265,23 @@ class BudgetSearch(Search):
         """The same order; a candidate to be added is measured as it came next, or refused with the reason."""
         if order.kind != "add" or order.refused:
             return order
-        if self._door is None:
+        if self._admit is None:
             return replace(order, refused="no candidate can be added to this search")
         try:
-            entry = self._door(order.model, order.method, self._candidates)
+            admitted = self._admit(order.model, order.method, self._candidates)
         except InputError as error:
             return replace(order, refused=str(error))
-        job = self._as_it_came(entry.candidate, entry.at_once)
-        self._candidates.append(entry.candidate)
-        self.added.append(entry)
-        self._entries[job.key] = entry
+        job = self._as_it_came(admitted.candidate, admitted.at_once)
+        self._candidates.append(admitted.candidate)
+        self.added.append(admitted)
+        self._admitted[job.key] = admitted
         self._waiting.append(job)
         self.expected += 1
-        return replace(order, candidate=entry.candidate.name)
+        return replace(order, candidate=admitted.candidate.name)
 
-    def _measured(self, entry: Entry, record: Record) -> None:
+    def _measured(self, admitted: Admitted, record: Record) -> None:
         """A candidate that was let in joins once it was measured as it came and, where all are, probed."""
-        candidate = entry.candidate
+        candidate = admitted.candidate
         run = self._last[candidate.name][1]
         assert isinstance(run, Run)
         if run.status != "done":
@@ -288,13 +289,13 @@ class BudgetSearch(Search):
         expected = self._probe_flops(candidate, run) if self._kernel else 0.0
         if self._kernel and not isinstance(record, Probe):
             probe = self._probe(candidate, Estimate(expected))
-            self._entries[probe.key] = entry
+            self._admitted[probe.key] = admitted
             self._waiting.append(probe)
             self.expected += 1
             return
         assert self._ledger is not None
         flops = run_costs([run], self._log.rungs, self._task, self._training_config, {run.candidate: candidate.method})
-        self._joined.append(Joined(entry.entrant, tuple(map(float, flops[0])), expected))
+        self._joined.append(Joined(admitted.entrant, tuple(map(float, flops[0])), expected))
         self._ledger.join(self._joined[-1:])
 
     def _decide(self, count: int) -> Decision:

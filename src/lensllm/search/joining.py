@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Admitted:
     """A candidate that was let in.
 
     Attributes:
@@ -32,7 +32,7 @@ class Entry:
     notes: tuple[str, ...] = ()
 
 
-Door = Callable[[str, str, Sequence[Candidate]], Entry]
+Admit = Callable[[str, str, Sequence[Candidate]], Admitted]
 """From a model, a method ("" for the default) and the candidates that there are; raises InputError with the reason."""
 
 

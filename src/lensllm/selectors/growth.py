@@ -197,6 +197,7 @@ def _believed(slopes: Floats) -> Floats:
 
 def _jump(raw: Slopes, clipped: Slopes) -> Floats:
     """How far the last point fell beyond what clipping believes, shape (K,); where all fall steeply, beyond that."""
-    pool = np.where(raw.of_pool > STEEPEST, raw.of_pool, -np.inf)
+    pool = raw.of_pool
+    pool = np.where(pool > STEEPEST, pool, -np.inf)
     believed = np.maximum(clipped.value, np.minimum(raw.value, pool))
     return np.nan_to_num(newest((raw.value - believed) * raw.width))

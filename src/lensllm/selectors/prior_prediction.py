@@ -65,10 +65,10 @@ def predict_pool(curves: Curves, sizes: Floats, kind: int) -> PriorPrediction:
     off = _off(y)
     tame = _with_the_pool(logs.x, y, off > 0)
     seen = _seen(curves, logs, known, sizes, kind, tame)
-    said = _beside(predict(seen.rows, seen.unit), seen.unit)
+    said = _said(seen)
     for odd in _odd_ones(off):
         raw = _seen(curves, logs, known, sizes, kind, np.where(odd[:, None], y, tame))
-        seen, said = _of_each(odd, seen, said, raw, _beside(predict(raw.rows, raw.unit), raw.unit))
+        seen, said = _of_each(odd, seen, said, raw, _said(raw))
 
     def of_all(values: Floats) -> Floats:
         whole = np.zeros((len(values), known.size, *values.shape[2:]))
@@ -151,7 +151,7 @@ def _with_the_pool(x: Floats, y: Floats, odd: NDArray[np.bool_]) -> Floats:
 def _of_each(
     odd: NDArray[np.bool_], seen: Features, said: Prediction, raw: Features, as_read: Prediction
 ) -> tuple[Features, Prediction]:
-    """Of candidates with odd readings what is said of all as they were read, of the rest what is said without those."""
+    """Of these candidates what is said with their own readings as they are, of the others what was said before."""
     parts = odd[:, None]
     return (
         Features(seen.rows, np.where(odd, raw.unit, seen.unit), np.where(odd, raw.last, seen.last)),
@@ -165,7 +165,8 @@ def _of_each(
     )
 
 
-def _beside(said: Prediction, unit: Floats) -> Prediction:
-    """Own moves beside the middle candidate's, which no single one sets; in log loss all are moved by the same."""
-    middle = np.median(said.mean * unit, axis=1, keepdims=True)
-    return replace(said, place=said.place - in_units(middle, unit)[:, :, None])
+def _said(seen: Features) -> Prediction:
+    """What the networks say, own moves beside the middle candidate's in log loss, which no single one sets."""
+    said = predict(seen.rows, seen.unit)
+    middle = np.median(said.mean * seen.unit, axis=1, keepdims=True)
+    return replace(said, place=said.place - in_units(middle, seen.unit)[:, :, None])

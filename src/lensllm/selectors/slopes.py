@@ -69,7 +69,8 @@ class Slopes:
         The median runs over the neighbouring columns of the same candidate; the pooled deviation is over all. A fall
         beyond `steepest`, or a rise of more than 0.2 a doubling, is followed, but not expected to last.
         """
-        limited = np.clip(self.value, -STEEPEST, self.steepest)
+        steepest = self.steepest
+        limited = np.clip(self.value, -STEEPEST, steepest)
         if self.value.shape[1] < 3:
             return replace(self, value=limited)
         padded = np.pad(self.value, ((0, 0), (2, 2)), constant_values=np.nan)
@@ -78,7 +79,7 @@ class Slopes:
         off = np.abs(self.value - median)
         spread = 1.4826 * float(np.median(off[np.isfinite(off)])) if np.isfinite(off).any() else 0.0
         if spread > 0:
-            limited = np.clip(self.value, median - CLIP * spread, median + CLIP * spread).clip(-STEEPEST, self.steepest)
+            limited = np.clip(self.value, median - CLIP * spread, median + CLIP * spread).clip(-STEEPEST, steepest)
         return replace(self, value=limited)
 
     @property
@@ -95,7 +96,8 @@ class Slopes:
         Made-up or templated data are learned as fast as that, by all candidates alike. It is the last step but one, or
         where the last one was less, what the two lead to next: the last squared over the one before.
         """
-        lately = self.of_pool[np.isfinite(self.of_pool)][-2:]
+        falls = self.of_pool
+        lately = falls[np.isfinite(falls)][-2:]
         if lately.size < 2 or lately.min() <= STEEPEST:
             return STEEPEST
         before, last = lately
