@@ -114,7 +114,7 @@ def own(study: Study = STUDY, report: Report = False, json_file: Json = None, do
 
 @app.command()
 def cost(study: Study = STUDY, report: Report = False, json_file: Json = None, docs: Docs = None) -> None:
-    """What a good choice costs: every search policy replayed on curves known to the end (75 minutes)."""
+    """What a good choice costs: every search policy replayed on curves known to the end (45 minutes)."""
     from evidence.cost.cost import RESULT, run
     from evidence.study.config import StudyConfig
 

@@ -6,8 +6,10 @@ The unit of cost is fine-tuning every candidate once on all the data. A policy h
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +19,22 @@ import numpy as np
 from evidence.accuracy.calibration import calibrate, past_errors
 from evidence.accuracy.published import TASKS, cases_of, load
 from evidence.accuracy.random_pools import random_subsets
+from evidence.cost.front import front_share
 from evidence.results import write_numbers
 from evidence.study.config import StudyConfig
 from evidence.study.curves import own_curves, read_runs
 from lensllm.arrays import Floats
 from lensllm.curves import Curves
 from lensllm.errors import InputError
+from lensllm.forecast import Forecast
 from lensllm.search.accept_then_stop import AcceptThenStopPolicy
 from lensllm.search.asha import Asha
 from lensllm.search.full import Full
-from lensllm.search.policy import Policy
+from lensllm.search.policy import Policy, State
 from lensllm.search.regret import ExpectedRegret
-from lensllm.search.replay import replay
+from lensllm.search.replay import Step, replay
 from lensllm.search.successive_halving import SuccessiveHalving
-from lensllm.selectors import AcceptThenStop, GrowingSlopes, PriorFitted
+from lensllm.selectors import AcceptThenStop, GrowingSlopes, PriorFitted, Selector
 from lensllm.selectors.base import PointSelector
 from lensllm.selectors.fitted_laws import FittedLaws
 
@@ -52,10 +56,15 @@ COSTS = np.geomspace(0.004, 2.2, 75)
 ASYNCHRONOUS = 16
 STOPS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
 BINS = np.linspace(0, 1, 11)
+PROCESSES = 2
+SPENT, REL_ACC, OPTIMUM, FRONT = range(4)
+NEARLY_ALL = 99.0
+"""Percent of the optimum and of the hypervolume that LAMPS (ICML 2026) asks what it costs."""
 
 Shape = tuple[float, ...]
 Outcomes = dict[str, dict[Shape, dict[float, dict[str, Floats]]]]
-"""Policy -> shape -> dial -> task -> (cases, 2): what was spent and the RelAcc in percent of what was chosen."""
+"""Policy -> shape -> dial -> task -> (cases, 4): what was spent, and in percent the RelAcc of the choice, the least
+loss over its loss, and the hypervolume of the front that is handed over (`front_share`)."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +81,16 @@ class Pool:
         curves = Curves(names, self.curves.sizes, self.curves.losses[rows])
         return curves, self.costs[rows] / self.costs[rows, -1].sum(), curves.losses[:, -1]
 
+    def parameters(self, rows: np.ndarray) -> Floats:
+        """Sizes of some candidates, shape (rows,)."""
+        return self.curves.features["size"].to_numpy(float)[rows]
+
 
 def published_pools(subsets: int = SUBSETS) -> dict[str, Pool]:
     """The published tasks; a run costs its number of examples, all models alike, and is trained separately."""
     pools = {}
     for task, curves in load().items():
-        tuned = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:])
+        tuned = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:], curves.features)
         costs = np.broadcast_to(tuned.sizes, tuned.losses.shape)
         pools[task] = Pool(tuned, costs, random_subsets(len(curves.candidates), MODELS["published"], subsets, SEED))
     return pools
@@ -95,7 +108,7 @@ def own_pools(study: StudyConfig, tasks: list[str], subsets: int = SUBSETS) -> d
         flops = mine.pivot_table(index="candidate", columns="examples", values="flops").loc[list(curves.candidates)]
         costs = flops.to_numpy(float, copy=True)
         costs[:, 1] += costs[:, 0]
-        plain = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:])
+        plain = Curves(curves.candidates, curves.sizes[1:], curves.losses[:, 1:], curves.features)
         few = min(MODELS["own"], len(curves.candidates) - 1)
         pools[task] = Pool(plain, costs[:, 1:], random_subsets(len(curves.candidates), few, subsets, SEED))
     return pools
@@ -156,11 +169,39 @@ def fixed_outcomes(pools: dict[str, Pool]) -> Outcomes:
     return outcomes
 
 
-def _end(policy: Policy, pool: Pool, rows: np.ndarray) -> tuple[float, float]:
+def _end(policy: Policy, pool: Pool, rows: np.ndarray) -> tuple[float, float, float, float]:
     curves, costs, losses = pool.case(rows)
     count = ASYNCHRONOUS if isinstance(policy, Asha) else len(rows)
-    last = replay(policy, curves, costs, count=count)[-1]
-    return last.spent, rel_acc(losses, curves.candidates.index(last.decision.choice))
+    steps = replay(policy, curves, costs, count=count)
+    chosen = curves.candidates.index(steps[-1].decision.choice)
+    believed = believed_at_last(steps, curves, getattr(policy, "selector", None))
+    front = front_share(pool.parameters(rows), believed, losses)
+    return steps[-1].spent, rel_acc(losses, chosen), 100 * losses.min() / losses[chosen], front
+
+
+def believed_at_last(steps: Sequence[Step], curves: Curves, selector: Selector | None) -> Floats:
+    """What a policy ends with: the forecasts of what it forecasts with, or each candidate's last loss, shape (K,)."""
+    made = [name for step in steps for name in step.decision.runs]
+    done = np.array([made.count(name) for name in curves.candidates])
+    if selector is None:
+        last = np.take_along_axis(curves.losses, np.maximum(done - 1, 0)[:, None], axis=1)[:, 0]
+        return np.where(done > 0, last, np.nan)
+    seen = np.arange(curves.sizes.size) < done[:, None]
+    return selector.forecast(curves.showing(seen), float(curves.sizes[-1])).mean
+
+
+class Telling(ExpectedRegret):
+    """The default policy, which keeps the point forecasts of every decision."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.told: list[dict[str, float]] = []
+
+    def forecast(self, state: State) -> Forecast:
+        """The policy's own."""
+        made = super().forecast(state)
+        self.told.append(dict(zip(made.candidates, made.mean, strict=True)))
+        return made
 
 
 @dataclass(frozen=True)
@@ -169,6 +210,8 @@ class Trace:
 
     spent: Floats
     rel_acc: Floats
+    optimum: Floats
+    front: Floats
     p_best: Floats
     expected_regret: Floats
     p_close: Floats
@@ -186,15 +229,19 @@ class Trace:
 def traces(pool: Pool, selector: PriorFitted, start_part: float, subsets: int | None = None) -> list[Trace]:
     """The default policy's decisions to their end; stopping earlier is reading the trace up to there."""
     made = []
-    policy = ExpectedRegret(p_best=1.0, start_part=start_part, selector=selector)
     for rows in pool.subsets[:subsets]:
+        policy = Telling(p_best=1.0, start_part=start_part, selector=selector)
         curves, costs, losses = pool.case(rows)
         steps = [step for step in replay(policy, curves, costs) if step.decision.choice]
         chosen = [curves.candidates.index(step.decision.choice) for step in steps]
+        believed = [np.array([told.get(name, np.nan) for name in curves.candidates]) for told in policy.told]
+        fronts = [front_share(pool.parameters(rows), one, losses) for _, one in zip(steps, believed, strict=True)]
         made.append(
             Trace(
                 np.array([step.spent for step in steps]),
                 np.array([rel_acc(losses, k) for k in chosen]),
+                100 * losses.min() / losses[chosen],
+                np.array(fronts),
                 np.array([step.decision.p_best for step in steps]),
                 np.array([step.decision.expected_regret for step in steps]),
                 np.array([step.decision.p_close for step in steps]),
@@ -204,6 +251,15 @@ def traces(pool: Pool, selector: PriorFitted, start_part: float, subsets: int | 
     return made
 
 
+Asked = tuple[Pool, PriorFitted, float, int | None]
+
+
+def traces_of(asked: Sequence[Asked]) -> list[list[Trace]]:
+    """`traces` of each, in processes of their own: cases are many and have nothing to do with each other."""
+    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as processes:
+        return list(processes.map(traces, *zip(*asked, strict=True)))
+
+
 def dialled(by_task: dict[str, list[Trace]]) -> dict[str, dict[float, dict[str, Floats]]]:
     """Outcomes of the default policy by what stops it: expected regret, P(best), budget."""
 
@@ -211,7 +267,9 @@ def dialled(by_task: dict[str, list[Trace]]) -> dict[str, dict[float, dict[str, 
         made = {}
         for task, of_task in by_task.items():
             at = [t.within(limit) if sign == 0 else t.at(sign * getattr(t, what) >= sign * limit) for t in of_task]
-            made[task] = np.array([(t.spent[i], t.rel_acc[i]) for t, i in zip(of_task, at, strict=True)])
+            made[task] = np.array(
+                [(t.spent[i], t.rel_acc[i], t.optimum[i], t.front[i]) for t, i in zip(of_task, at, strict=True)]
+            )
         return made
 
     return {
@@ -233,12 +291,12 @@ def default_outcomes(by_shape: dict[Shape, dict[str, list[Trace]]]) -> Outcomes:
 
 def success(points: dict[str, Floats], tasks: Sequence[str], rungs_done: float) -> float:
     """Part of the cases with a RelAcc of at least `rungs_done`, the mean over tasks."""
-    return float(np.mean([np.mean(points[task][:, 1] >= rungs_done) for task in tasks]))
+    return float(np.mean([np.mean(points[task][:, REL_ACC] >= rungs_done) for task in tasks]))
 
 
 def spent(points: dict[str, Floats], tasks: Sequence[str]) -> float:
     """Mean cost, over tasks."""
-    return float(np.mean([points[task][:, 0].mean() for task in tasks]))
+    return float(np.mean([points[task][:, SPENT].mean() for task in tasks]))
 
 
 Good = Callable[[dict[str, Floats], Sequence[str]], bool]
@@ -307,25 +365,36 @@ def tables(outcomes: Outcomes, chosen_on: dict[str, Outcomes], tasks: list[str])
                     row["left_out"]["success"] = success(points, tasks, rungs_done)
                     row["left_out"]["success_by_task"] = {t: success(points, [t], rungs_done) for t in tasks}
             reach[f"{rungs_done}@{certainty:.0%}"] = rows
-    mean = needed(outcomes, chosen_on, tasks, lambda p, t: mean_rel_acc(p, t) >= PAPER_REL_ACC)
-    for row in mean.values():
+    means = {"mean_rel_acc_91": (REL_ACC, PAPER_REL_ACC), "optimum_99": (OPTIMUM, NEARLY_ALL)}
+    return {"reach": reach} | {
+        name: _in_the_mean(outcomes, chosen_on, tasks, what, least)
+        for name, (what, least) in (means | {"hypervolume_99": (FRONT, NEARLY_ALL)}).items()
+    }
+
+
+def _in_the_mean(
+    outcomes: Outcomes, chosen_on: dict[str, Outcomes], tasks: list[str], what: int, least: float
+) -> dict[str, Any]:
+    """What each policy needs for a mean of at least that; with settings from the other tasks, the mean it has then."""
+    rows = needed(outcomes, chosen_on, tasks, lambda p, t: mean_of(p, t, what) >= least)
+    for row in rows.values():
         if row["left_out"]:
-            row["left_out"]["rel_acc"] = mean_rel_acc(row["left_out"].pop("points"), tasks)
-    return {"reach": reach, "mean_rel_acc_91": mean}
+            row["left_out"]["mean"] = mean_of(row["left_out"].pop("points"), tasks, what)
+    return rows
 
 
-def mean_rel_acc(points: dict[str, Floats], tasks: Sequence[str]) -> float:
-    """Mean RelAcc over cases, then tasks."""
-    return float(np.mean([points[task][:, 1].mean() for task in tasks]))
+def mean_of(points: dict[str, Floats], tasks: Sequence[str], what: int) -> float:
+    """Mean of a column over cases, then tasks."""
+    return float(np.mean([points[task][:, what].mean() for task in tasks]))
 
 
 def frontiers(outcomes: Outcomes, tasks: list[str]) -> dict[str, list[list[float]]]:
     """Mean cost and 100 - mean RelAcc over each policy's dial, for the shape that is cheapest at RelAcc 97."""
     lines = {}
     for name, shapes in outcomes.items():
-        best = cheapest(shapes, tasks, lambda p, t: mean_rel_acc(p, t) >= 97)
+        best = cheapest(shapes, tasks, lambda p, t: mean_of(p, t, REL_ACC) >= 97)
         shape = best[1] if best else next(iter(shapes))
-        line = [[spent(points, tasks), 100 - mean_rel_acc(points, tasks)] for points in shapes[shape].values()]
+        line = [[spent(points, tasks), 100 - mean_of(points, tasks, REL_ACC)] for points in shapes[shape].values()]
         lines[name] = sorted(line)
     return lines
 
@@ -376,15 +445,19 @@ def run_published(subsets: int = SUBSETS, nested: int = NESTED_SUBSETS) -> dict[
     selectors = calibrated_selectors(tasks)
     fixed = fixed_outcomes(pools)
     told("fixed policies")
+    pairs = [(held, t) for held in tasks for t in tasks if t != held]
+    asked: list[Asked] = []
+    for part in START_PARTS:
+        asked += [(pools[t], selectors[frozenset(tasks) - {t}], part, None) for t in tasks]
+        asked += [(pools[t], selectors[frozenset(tasks) - {held, t}], part, nested) for held, t in pairs]
+    made = iter(traces_of(asked))
+    told("default policy")
     by_shape: dict[Shape, dict[str, list[Trace]]] = {}
     inner: dict[str, dict[Shape, dict[str, list[Trace]]]] = {task: {} for task in tasks}
     for part in START_PARTS:
-        by_shape[part,] = {t: traces(pools[t], selectors[frozenset(tasks) - {t}], part) for t in tasks}
-        told(f"default policy, start part {part}")
-        for held in tasks:
-            rest = [t for t in tasks if t != held]
-            inner[held][part,] = {t: traces(pools[t], selectors[frozenset(rest) - {t}], part, nested) for t in rest}
-        told("and its nested replays")
+        by_shape[part,] = {t: next(made) for t in tasks}
+        for held, task in pairs:
+            inner[held].setdefault((part,), {})[task] = next(made)
     outcomes = fixed | default_outcomes(by_shape)
     chosen_on = {held: fixed | default_outcomes(inner[held]) for held in tasks}
     default = by_shape[START_PARTS[0],]
@@ -413,9 +486,8 @@ def run_own(study: StudyConfig, *, report: bool, subsets: int = SUBSETS) -> dict
         return None
     names = list(pools)
     fixed = fixed_outcomes(pools)
-    by_shape: dict[Shape, dict[str, list[Trace]]] = {
-        (part,): {t: traces(pools[t], PriorFitted(), part) for t in names} for part in START_PARTS
-    }
+    made = iter(traces_of([(pools[t], PriorFitted(), part, None) for part in START_PARTS for t in names]))
+    by_shape: dict[Shape, dict[str, list[Trace]]] = {(part,): {t: next(made) for t in names} for part in START_PARTS}
     told("own curves")
     outcomes = fixed | default_outcomes(by_shape)
     return {

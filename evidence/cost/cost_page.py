@@ -75,7 +75,15 @@ def _split(measured: dict[str, Any], split: str) -> list[str]:
             "With shape and dial from the other tasks: compute, and in brackets the part of cases that reached it:",
             _reach(strict, "left_out"),
         ]
-    parts += [_paper(measured["mean_rel_acc_91"]), _image(split, "frontier"), _reliability(measured["reliability"])]
+    parts += [
+        _in_the_mean("mean RelAcc >= 91", measured["mean_rel_acc_91"]),
+        "The measure of LAMPS (ICML 2026): compute to 99 % of the optimum (the least loss over that of the choice) and "
+        "to 99 % of the hypervolume of size and loss (handed over are the models that no smaller one beats, as far as "
+        "the policy knows; reference point 1.1 of both ranges), as means over cases and tasks:",
+        _in_the_mean("99 % of the optimum", measured["optimum_99"]),
+        _in_the_mean("99 % of the hypervolume", measured["hypervolume_99"]),
+    ]
+    parts += [_image(split, "frontier"), _reliability(measured["reliability"])]
     return [*parts, _image(split, "reliability")]
 
 
@@ -91,14 +99,14 @@ def _found(point: dict[str, Any] | None) -> str:
     return f"{point['cost']:.3f}" + (f" ({point['success']:.0%})" if "success" in point else "")
 
 
-def _paper(rows: dict[str, Any]) -> str:
-    """Compute saved at a mean RelAcc of 91."""
-    head = ["mean RelAcc >= 91", "compute saved, in hindsight", "settings from the other tasks"]
+def _in_the_mean(what: str, rows: dict[str, Any]) -> str:
+    """Compute saved at a mean of that, in brackets where the settings from the other tasks ended."""
+    head = [what, "compute saved, in hindsight", "settings from the other tasks"]
     body = []
     for name, row in rows.items():
         best, held = row["hindsight"], row["left_out"]
         saved = f"{max(1 - best['cost'], 0):.1%}" if best else "never"
-        strict = f"{max(1 - held['cost'], 0):.1%} at {held['rel_acc']:.1f}" if held else ""
+        strict = f"{max(1 - held['cost'], 0):.1%} at {held['mean']:.1f}" if held else ""
         body.append([NAMES[name], saved, strict])
     return table(head, body)
 

@@ -15,6 +15,7 @@ from evidence.accuracy import metrics, own
 from evidence.accuracy.published import last_3_slope
 from evidence.pages import table as table_of
 from evidence.pages import write_section
+from evidence.prior.hand_made import hand_made
 from evidence.prior.sets import DESIGN, REPORT, Case, cases
 from evidence.results import write_numbers
 from lensllm.arrays import Floats
@@ -33,7 +34,7 @@ from lensllm.selectors import (
 RESULT = Path(__file__).with_suffix(".json")
 COMMAND = "python -m evidence forecasters --docs docs"
 LEVEL = 0.9
-OURS, BEFORE, LAST = "prior_fitted", "growing_slopes", "last_loss"
+OURS, BEFORE, LAST, BY_HAND = "prior_fitted", "growing_slopes", "last_loss", "hand-made"
 SCORES = ("rel_acc", "pear_corr", "log_score", "brier", "covered", "centred_rmse")
 Prediction = tuple[Floats, Floats | None]
 """Log losses at the target, shape (K,), and log samples of them (draws, K), None for a method without any."""
@@ -47,6 +48,8 @@ def methods() -> dict[str, Callable[[Curves, float], Prediction]]:
         "network alone": _asked(PriorFitted(own_weight=1.0, common_weight=1.0)),
         "common part half": _asked(PriorFitted(common_weight=0.5)),
         "own part half": _asked(PriorFitted(own_weight=0.5)),
+        BY_HAND: hand_made,
+        "both together": both_together,
         LAST: _asked(SubTuning()),
         "last slope": lambda seen, target: (last_3_slope(seen, target), None),
         "accept_then_stop": _asked(AcceptThenStop()),
@@ -84,6 +87,13 @@ def _asked(selector: Selector) -> Callable[[Curves, float], Prediction]:
     return ask
 
 
+def both_together(seen: Curves, target: float) -> Prediction:
+    """The mean of the default and the hand-made one, and the worlds of each: half of the samples."""
+    made = PriorFitted().forecast(seen, target)
+    mean, samples = hand_made(seen, target)
+    return (np.log(made.mean) + mean) / 2, np.concatenate([np.log(made.samples), samples])
+
+
 def pools(case: Case) -> Iterator[Case]:
     """The whole pool, and random ones on our own tasks."""
     if case.source.startswith("own"):
@@ -118,7 +128,15 @@ def _row(name: str, case: Case, mean: Floats, samples: Floats | None) -> dict[st
         inside = (low <= np.log(truth)) & (np.log(truth) <= high)
         row |= {"covered": 100 * float(inside.mean()), "below": 100 * float((np.log(truth) < low).mean())}
         row |= {"log_score": metrics.log_score(chances, truth), "brier": metrics.brier(chances, truth)}
+    if name == BY_HAND:
+        row |= {"chances": chances, "last": np.log(SubTuning().forecast(case.seen, case.target).mean)}
     return row
+
+
+def half_softmax(rows: pd.DataFrame, temperature: float) -> list[Floats]:
+    """P(best) of the hand-made model: half from its samples, half from a softmax of the last losses."""
+    pairs = zip(rows["chances"], rows["last"], strict=True)
+    return [(chances + metrics.chances(last, temperature)) / 2 for chances, last in pairs]
 
 
 def _softmax_score(rows: pd.DataFrame, temperature: float) -> Floats:
@@ -153,8 +171,10 @@ def summary(table: pd.DataFrame, temperature: dict[str, dict[str, float]]) -> di
     """Means by set and forecaster, and ours less others with 90 % intervals of Student's t over tasks and over sets."""
     table = table.copy()
     for (name, source), rows in table.groupby(["method", "set"], sort=False):
-        if name in temperature:
-            chances = [metrics.chances(means, temperature[str(name)][str(source)]) for means in rows["means"]]
+        if name in temperature or name == BY_HAND:
+            t = temperature[LAST if name == BY_HAND else str(name)][str(source)]
+            soft = [metrics.chances(means, t) for means in rows["means"]]
+            chances = half_softmax(rows, t) if name == BY_HAND else soft
             pairs = list(zip(chances, rows["truth"], strict=True))
             table.loc[rows.index, "log_score"] = [metrics.log_score(p, truth) for p, truth in pairs]
             table.loc[rows.index, "brier"] = [metrics.brier(p, truth) for p, truth in pairs]
@@ -168,6 +188,7 @@ def summary(table: pd.DataFrame, temperature: dict[str, dict[str, float]]) -> di
         },
         "below": {name: _with_mean(sets.loc[name, "below"]) for name in sets.index.unique(0)},
         "least_covered": _least_covered(table),
+        "missed": _missed(table),
         "against": {name: _against(tasks, name) for name in sets.index.unique(0) if name != OURS},
     }
 
@@ -184,6 +205,20 @@ def _least_covered(table: pd.DataFrame) -> dict[str, Any]:
     whole = mine.groupby(["task", "part"], sort=False)["covered"].first()
     task, part = whole.idxmin()
     return {"task": str(task), "part": int(part), "covered": float(whole.min())}
+
+
+def _missed(table: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
+    """Truths below and above the default's intervals, in percent: by set, by 1 / part of the data; means over tasks."""
+    mine = table[table["method"] == OURS].assign(above=lambda rows: 100 - rows["covered"] - rows["below"])
+    tasks = mine.groupby(["set", "part", "task"], sort=False)[["below", "above"]].mean()
+    means = tasks.groupby(level=[0, 1], sort=False).mean()
+    return {
+        str(source): {
+            str(int(part)): [float(low), float(high)]
+            for (_, part), (low, high) in zip(rows.index, rows.to_numpy(), strict=True)
+        }
+        for source, rows in means.groupby(level=0, sort=False)
+    }
 
 
 def _against(tasks: pd.DataFrame, name: str) -> dict[str, Any]:
@@ -236,6 +271,14 @@ def page(result: dict[str, Any]) -> str:
                 [_less(name, of) for name, of in found["against"].items()],
             ),
         ]
+        seen = sorted({int(part) for of in found["missed"].values() for part in of})
+        parts += [
+            f"Truths below / above the 90 % intervals of `{OURS}`, %, by part of the data seen (perfect is 5 / 5):",
+            table_of(
+                ["set", *(f"1/{part}" for part in seen)],
+                [[name, *(_below_above(of.get(str(part))) for part in seen)] for name, of in found["missed"].items()],
+            ),
+        ]
         if found["least_covered"]:
             least = found["least_covered"]
             parts.append(
@@ -243,6 +286,10 @@ def page(result: dict[str, Any]) -> str:
                 f"`{least['task']}` seen up to 1/{least['part']}."
             )
     return "\n\n".join(parts)
+
+
+def _below_above(missed: list[float] | None) -> str:
+    return "" if missed is None else f"{missed[0]:.0f} / {missed[1]:.0f}"
 
 
 def _less(name: str, of: dict[str, Any]) -> list[str]:

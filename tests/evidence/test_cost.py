@@ -75,7 +75,12 @@ def test_never_is_none():
 
 
 def test_reliability_counts_what_was_said_against_what_was():
-    trace = cost.Trace(*(np.array(v, float) for v in ([0.0, 0.15], [90, 100], [0.25, 0.85], [0, 0], [0, 0], [0, 1])))
+    trace = cost.Trace(
+        *(
+            np.array(v, float)
+            for v in ([0.0, 0.15], [90, 100], [99, 100], [98, 100], [0.25, 0.85], [0, 0], [0, 0], [0, 1])
+        )
+    )
     bins = cost.reliability({"a": [trace]})
     before = sum(stop < 0.15 for stop in cost.STOPS)
     assert bins == [
@@ -100,7 +105,7 @@ def test_the_page_shows_every_policy(pools):
         **cost.tables(all_of_them, dict.fromkeys(TASKS, all_of_them), TASKS),
         "frontiers": cost.frontiers(all_of_them, TASKS), "reliability": cost.reliability(by_shape[0.05,]),
     }  # fmt: skip
-    for own, count in ((None, 6), (split, 12)):
+    for own, count in ((None, 8), (split, 16)):
         page = tables({"published": split, "own": own, "own_split": "design"})
         for name in ("successive halving on the current loss", "ASHA", "expected regret, to a budget"):
             assert page.count(f"| {name} |") == count
