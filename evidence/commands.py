@@ -408,6 +408,19 @@ def lora_rate(json_file: Json = None) -> None:
     print(f"A ladder of both sizes costs {result['trials_over_formula']:.2f} times the FLOPs with trials.")
 
 
+@app.command("score-search")
+def score_search(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, in YAML.")] = SECOND_STUDY,
+    json_file: Json = None,
+    docs: Docs = None,
+) -> None:
+    """Searches that go by a score, replayed: do the constants of the rule suit scores? (2 minutes)."""
+    from evidence.scores.score_search import RESULT, page, run
+    from evidence.second_study.config import SecondStudy
+
+    print(page(run(SecondStudy.read(config), json_file or RESULT, docs)))
+
+
 @app.command()
 def scores(json_file: Json = None) -> None:
     """Forecasts of scores on public score curves, the half for design and the rest (3 minutes)."""

@@ -23,6 +23,7 @@ SCRIPTS = {
     "speed": ("decision_time", "memory", "time_foretold", "trainer", "tuning_speed"),
     "execution": ("execution",),
     "study": ("learning_rate", "lora_rate", "demo_truth"),
+    "scores": ("scores", "score_search"),
     "watching": ("in_run",),
 }
 
