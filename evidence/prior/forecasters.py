@@ -209,7 +209,9 @@ def _least_covered(table: pd.DataFrame) -> dict[str, Any]:
 
 def _missed(table: pd.DataFrame) -> dict[str, dict[str, list[float]]]:
     """Truths below and above the default's intervals, in percent: by set, by 1 / part of the data; means over tasks."""
-    mine = table[table["method"] == OURS].assign(above=lambda rows: 100 - rows["covered"] - rows["below"])
+    mine = table[table["method"] == OURS].assign(
+        above=lambda rows: (100 - rows["covered"] - rows["below"]).clip(lower=0)
+    )
     tasks = mine.groupby(["set", "part", "task"], sort=False)[["below", "above"]].mean()
     means = tasks.groupby(level=[0, 1], sort=False).mean()
     return {
@@ -289,7 +291,7 @@ def page(result: dict[str, Any]) -> str:
 
 
 def _below_above(missed: list[float] | None) -> str:
-    return "" if missed is None else f"{missed[0]:.0f} / {missed[1]:.0f}"
+    return "" if missed is None else " / ".join(f"{max(part, 0.0):.0f}" for part in missed)
 
 
 def _less(name: str, of: dict[str, Any]) -> list[str]:
