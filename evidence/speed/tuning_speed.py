@@ -44,8 +44,9 @@ from lensllm.tuning.training_config import TrainingConfig
 RESULT = Path(__file__).with_suffix(".json")
 MODEL = "smollm2-135m"
 METHODS = ("full", "lora", "qlora")
-DATA = {"texts": 32, "chats": 8}
-"""Number of examples: sentences of 5 to 60 words, and conversations about orders."""
+DATA = {"texts": 32, "completions": 16, "chats": 8}
+"""Number of examples: sentences of 5 to 60 words; conversations about orders, of which the last answer alone is
+learned; the same, of which everything is learned."""
 TRL = ("trl", "trl packed bfd", "trl packed wrapped")
 TRAINERS = ("ours", "ours packed", *TRL)
 TURNS = 3
@@ -109,7 +110,7 @@ def _examples(data: str) -> list[Example]:
         return list(read_task("austen").train[: DATA[data]])
     draw = random.Random(SEED)
     rows = [{"messages": conversation(draw)} for _ in range(MADE)]
-    task = read_task(rows, learn="all")
+    task = read_task(rows, learn="all" if data == "chats" else "last")
     return sorted(task.train, key=lambda example: example.number or 0)[: DATA[data]]
 
 
@@ -149,15 +150,13 @@ class Packed(CompletionTrainer):
         return loss / (len(foretell) if num_items_in_batch is None else num_items_in_batch)
 
 
-def _trl(method: str, examples: list[Example], way: str) -> tuple[Callable[[], Any], int]:
+def _trl(method: str, examples: list[Example], data: str, way: str) -> tuple[Callable[[], Any], int]:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
     from trl import SFTConfig, SFTTrainer
 
-    rows = [
-        {"messages": one.conversation.messages} if one.conversation else {"text": one.completion} for one in examples
-    ]
+    rows = [_row(one, data) for one in examples]
     packing: dict[str, Any] = {"packing": True, "packing_strategy": way} if way else {}
     config = SFTConfig(
         output_dir=tempfile.mkdtemp(),
@@ -187,6 +186,13 @@ def _trl(method: str, examples: list[Example], way: str) -> tuple[Callable[[], A
     return trainer.train, tokens
 
 
+def _row(example: Example, data: str) -> dict[str, Any]:
+    if example.conversation is None:
+        return {"text": example.completion}
+    turns = example.conversation.messages
+    return {"messages": turns} if data == "chats" else {"prompt": turns[:-1], "completion": turns[-1:]}
+
+
 def _method(name: str) -> Method:
     return SelectConfig(task="", methods=[name], models=[MODEL]).asked()[0][1] or Full()
 
@@ -198,7 +204,7 @@ def one(trainer: str, method: str, data: str) -> dict[str, float]:
         if trainer.startswith("ours"):
             train, tokens = _ours(method, examples, packed=trainer == "ours packed")
         else:
-            train, tokens = _trl(method, examples, trainer.removeprefix("trl").removeprefix(" packed").strip())
+            train, tokens = _trl(method, examples, data, trainer.removeprefix("trl").removeprefix(" packed").strip())
         started = time.process_time()
         loss = train().training_loss
         seconds = time.process_time() - started
