@@ -574,9 +574,16 @@ def photo(
 
 
 @app.command("demo-truth")
-def demo_truth(study: Study = STUDY, json_file: Json = None) -> None:
-    """The truth that `lensllm demo` compares with, taken from the study's table (seconds)."""
+def demo_truth(
+    study: Study = STUDY,
+    json_file: Json = None,
+    chats: Annotated[bool, typer.Option("--chats", help="That of `lensllm demo --chats`: four runs.")] = False,
+) -> None:
+    """The truth that `lensllm demo` compares with, from the study's table (15 minutes with --chats)."""
     from evidence.study.config import StudyConfig
-    from evidence.study.demo_truth import RESULT, run
+    from evidence.study.demo_truth import CHATS, RESULT, run, run_chats
 
-    run(StudyConfig.read(study), json_file or RESULT)
+    if chats:
+        run_chats(json_file or CHATS)
+    else:
+        run(StudyConfig.read(study), json_file or RESULT)

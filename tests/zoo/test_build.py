@@ -149,7 +149,7 @@ def test_fetching_says_what_is_unknown_or_missing(tmp_path, monkeypatch):
     failing = [sys.executable, "-c", "import sys; sys.exit('no route to host')"]
     with pytest.raises(InputError, match=r"within reach\? It said: no route to host"):
         sources.run(failing, tmp_path)
-    assert zoo.task_names() == ["austen", "define", "name", "sentiment"]
+    assert zoo.task_names() == ["austen", "define", "name", "sentiment", "talk"]
 
 
 def test_what_is_there_is_not_downloaded_again(tmp_path, monkeypatch):

@@ -19,8 +19,9 @@ from lensllm.errors import InputError
 from lensllm.zoo.build import models, table
 
 MODELS = [recipe.name for recipe in models.RECIPES]
-TASKS = ["austen", "define", "name", "sentiment"]
+TASKS = ["austen", "define", "name", "sentiment", "talk"]
 SPLITS = {"train": 6400, "validation": 400, "test": 1000}
+CHATS = ["llama-0.9m-mix-5m-chat", "gpt2-0.2m-mix-5m-chat"]
 TEXT = "The heart of the matter is that they had not been there before, and nothing could be done about it."
 
 
@@ -45,8 +46,8 @@ def test_everything_planned_ships():
 
 def test_models_fit_the_budget():
     weights = [path for path in (zoo.SHIPPED / "models").rglob("*") if path.suffix == ".safetensors"]
-    assert len(weights) >= 13
-    assert sum(path.stat().st_size for path in weights) <= 16_000_000
+    assert len(weights) >= 15
+    assert sum(path.stat().st_size for path in weights) <= 19_000_000
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -111,7 +112,8 @@ def _cached(name, _kept={}):  # noqa: B006
 def test_a_task_has_its_counts_and_a_complete_card(task):
     folder = zoo.task_path(task)
     card = json.loads((folder / "card.json").read_text())
-    assert card["counts"] == SPLITS == {split: len(rows(task, split)) for split in SPLITS}
+    expected = SPLITS | {"train": 5252} if task == "talk" else SPLITS
+    assert card["counts"] == expected == {split: len(rows(task, split)) for split in SPLITS}
     for key in ("name", "kind", "source", "licence", "split_by", "example", "sha256"):
         assert card[key]
     assert card["licence"] in (folder / "card.md").read_text()
@@ -122,8 +124,61 @@ def test_a_task_has_its_counts_and_a_complete_card(task):
 def test_no_text_is_on_two_sides_of_a_split(task):
     keys = ("prompt",) if task == "sentiment" else ("prompt", "completion", "text")
     for key in keys:
-        texts = [[" ".join(row[key].casefold().split()) for row in rows(task, split) if key in row] for split in SPLITS]
+        shown = [texts_of(task, split) for split in SPLITS]
+        texts = [[" ".join(row[key].casefold().split()) for row in of if key in row] for of in shown]
         assert len({text for side in texts for text in side}) == sum(map(len, texts))
+
+
+def texts_of(task, split):
+    """Rows; of a conversation the answers, by their order."""
+    found = rows(task, split)
+    if task != "talk":
+        return found
+    answers = [[turn["content"] for turn in row["messages"] if turn["role"] == "assistant"] for row in found]
+    return [{"completion": " | ".join(said)} for said in answers]
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_a_chat_model_has_a_template_and_ends_a_turn_with_its_end_token(name):
+    encode, folder = tokenizer(name), zoo.model_path(name)
+    turns = rows("talk", "test")[0]["messages"]
+    text = encode.apply_chat_template(turns, tokenize=False)
+    ids = encode.apply_chat_template(turns, return_dict=False)
+    assert text.count(encode.eos_token) == ids.count(encode.eos_token_id) == len(turns)
+    config = AutoConfig.from_pretrained(folder)
+    generation = json.loads((folder / "generation_config.json").read_text())
+    assert config.eos_token_id == generation["eos_token_id"] == encode.eos_token_id != config.bos_token_id
+    assert "chat_template" not in json.loads(
+        (zoo.model_path(name.removesuffix("-chat")) / "tokenizer_config.json").read_text()
+    )
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_a_chat_model_knows_conversations_better_than_its_base_does(name):
+    conversations = [row["messages"] for row in rows("talk", "test")[:50]]
+
+    def nats_a_byte(model_name, template):
+        encode = tokenizer(model_name)
+        model = AutoModelForCausalLM.from_pretrained(zoo.model_path(model_name))
+        lost, size = 0.0, 0
+        for turns in conversations:
+            ids = torch.tensor([encode(template.apply_chat_template(turns, tokenize=False))["input_ids"][:128]])
+            with torch.inference_mode():
+                lost += model(input_ids=ids, labels=ids).loss.item() * (ids.shape[1] - 1)
+            size += len(encode.decode(ids[0]).encode())
+        return lost / size
+
+    assert nats_a_byte(name, tokenizer(name)) < 0.8 * nats_a_byte(name.removesuffix("-chat"), tokenizer(name))
+
+
+def test_conversations_fit_the_context_of_every_reader():
+    longest = max(
+        len(tokenizer(name).apply_chat_template(row["messages"], return_dict=False))
+        for name in CHATS
+        for split in SPLITS
+        for row in rows("talk", split)
+    )
+    assert longest <= 128
 
 
 def test_define_and_name_share_no_word_and_no_definition():
@@ -143,7 +198,7 @@ def test_sentiment_is_balanced_and_its_words_are_the_labels():
     assert min(labels.count(label) for label in set(labels)) >= 250
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "talk"])
 def test_prompt_and_completion_fit_the_context_and_meet_at_one_space(task):
     for name in ("gpt2-2.6m-mix-5m", "gpt2-0.7m-brown-1.5m"):
         encode = tokenizer(name)

@@ -71,6 +71,9 @@ def demo(
     real: Annotated[
         bool, typer.Option("--real", help="Add SmolLM2-135M, which is fetched first; some ten minutes more.")
     ] = False,
+    chats: Annotated[
+        bool, typer.Option("--chats", help="Conversations, and two models each tuned in full and by LoRA.")
+    ] = False,
     output_dir: Annotated[Path, typer.Option("--output-dir", help="Where the results go.")] = Path("out/demo"),
     as_json: Json = False,
 ) -> None:
@@ -78,7 +81,7 @@ def demo(
     from lensllm.demo import run_demo
 
     with progress() as callbacks:
-        selection = run_demo(output_dir, real, callbacks, context.find_root().obj)
+        selection = run_demo(output_dir, real, callbacks, context.find_root().obj, chats=chats)
     show(selection, as_json, output_dir)
 
 

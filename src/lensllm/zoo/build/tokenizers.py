@@ -41,6 +41,6 @@ def token_bytes(tokenizer: Any) -> list[int]:
     vocabulary = tokenizer.get_vocab()
     lengths = [0] * len(vocabulary)
     for token, index in vocabulary.items():
-        if token not in (PAD, END):
+        if token not in tokenizer.all_special_tokens:
             lengths[index] = len(token)  # one printable character a byte
     return lengths
