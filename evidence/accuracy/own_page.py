@@ -138,13 +138,14 @@ def _bounds(bounds: dict[str, Any]) -> str:
         [
             task,
             f"{m['runs']}",
-            *(f"{m[part]}" for part in ("above_the_test_loss", "below_the_largest_loss")),
-            *(_number(m[part], 2) for part in ("over_test_loss", "flops_over_the_run")),
+            *(f"{m[part]}" for part in ("above_the_test_loss", "above_without_curvature", "below_the_largest_loss")),
+            *(_number(m[part], 2) for part in ("over_test_loss", "union_bound", "flops_over_the_run")),
             *(_number(m["spearman_with_the_gap"][name], 2) for name in measures),
         ]
         for task, m in bounds.items()
     ]
-    head = ["task", "runs", "above the test loss", "below C", "bound / test loss", "FLOPs / the run's", *measures]
+    head = ["task", "runs", "above the test loss", "curvature term at 0", "below C", "bound / test loss"]
+    head += ["eps of 5 fixed before / printed", "FLOPs / the run's", *measures]
     return table(head, rows)
 
 
