@@ -204,6 +204,16 @@ class Telling(ExpectedRegret):
         return made
 
 
+def first_or_last(reached: np.ndarray) -> int:
+    """The first decision where this holds, or the last of all."""
+    return int(reached.argmax()) if reached.any() else reached.size - 1
+
+
+def last_within(spent: Floats, budget: float) -> int:
+    """The last decision before the budget ends; the first if it does not pay that."""
+    return max(int(np.searchsorted(spent, budget, side="right")) - 1, 0)
+
+
 @dataclass(frozen=True)
 class Trace:
     """The decisions of the default policy in one case, all of shape (decisions,); the last has no runs left."""
@@ -219,11 +229,11 @@ class Trace:
 
     def at(self, reached: np.ndarray) -> int:
         """The first decision where this holds, or the last of all."""
-        return int(reached.argmax()) if reached.any() else reached.size - 1
+        return first_or_last(reached)
 
     def within(self, budget: float) -> int:
         """The last decision before the budget ends; the first if it does not pay that."""
-        return max(int(np.searchsorted(self.spent, budget, side="right")) - 1, 0)
+        return last_within(self.spent, budget)
 
 
 def traces(pool: Pool, selector: PriorFitted, start_part: float, subsets: int | None = None) -> list[Trace]:
@@ -234,8 +244,9 @@ def traces(pool: Pool, selector: PriorFitted, start_part: float, subsets: int | 
         curves, costs, losses = pool.case(rows)
         steps = [step for step in replay(policy, curves, costs) if step.decision.choice]
         chosen = [curves.candidates.index(step.decision.choice) for step in steps]
+        size = pool.parameters(rows)
         believed = [np.array([told.get(name, np.nan) for name in curves.candidates]) for told in policy.told]
-        fronts = [front_share(pool.parameters(rows), one, losses) for _, one in zip(steps, believed, strict=True)]
+        fronts = [front_share(size, one, losses) for one in believed]
         made.append(
             Trace(
                 np.array([step.spent for step in steps]),

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from lensllm.arrays import Floats
+from lensllm.planning.pareto import front
 
 REFERENCE = 1.1
 """Corner of the hypervolume, in ranges of the pool above the least: the worst of each counts, too."""
 
 
 def unbeaten(size: Floats, loss: Floats) -> np.ndarray:
-    """Positions of the candidates that no smaller or equal one beats, by size; those of unknown loss are left out."""
-    order = np.lexsort((loss, size))
-    order = order[np.isfinite(loss[order])]
-    before = np.concatenate([[np.inf], np.minimum.accumulate(loss[order])[:-1]])
-    return np.asarray(order[loss[order] < before])
+    """Positions of the candidates on the front of size and loss, by size; those of unknown loss are left out."""
+    known = np.flatnonzero(np.isfinite(loss))
+    best = known[front(list(zip(size[known], loss[known], strict=True)))]
+    return np.asarray(best[np.argsort(size[best], kind="stable")])
 
 
 def front_share(size: Floats, believed: Floats, loss: Floats) -> float:
@@ -39,8 +39,7 @@ def _ranged(values: Floats) -> Floats:
 
 
 def _volume(x: Floats, y: Floats, chosen: np.ndarray) -> float:
-    """Of the area between the chosen points and the corner; a later one counts where it is better than all before."""
-    order = chosen[np.argsort(x[chosen], kind="stable")]
-    ends = np.append(x[order][1:], REFERENCE)
-    best = np.minimum.accumulate(y[order])
-    return float(((ends - x[order]) * (REFERENCE - best)).sum())
+    """Of the area between the chosen points, by x, and the corner; a later one counts where it beats all before."""
+    ends = np.append(x[chosen][1:], REFERENCE)
+    best = np.minimum.accumulate(y[chosen])
+    return float(((ends - x[chosen]) * (REFERENCE - best)).sum())

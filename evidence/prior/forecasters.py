@@ -128,14 +128,13 @@ def _row(name: str, case: Case, mean: Floats, samples: Floats | None) -> dict[st
         inside = (low <= np.log(truth)) & (np.log(truth) <= high)
         row |= {"covered": 100 * float(inside.mean()), "below": 100 * float((np.log(truth) < low).mean())}
         row |= {"log_score": metrics.log_score(chances, truth), "brier": metrics.brier(chances, truth)}
-    if name == BY_HAND:
-        row |= {"chances": chances, "last": np.log(SubTuning().forecast(case.seen, case.target).mean)}
+        row["chances"] = chances
     return row
 
 
-def half_softmax(rows: pd.DataFrame, temperature: float) -> list[Floats]:
-    """P(best) of the hand-made model: half from its samples, half from a softmax of the last losses."""
-    pairs = zip(rows["chances"], rows["last"], strict=True)
+def half_softmax(rows: pd.DataFrame, last_losses: pd.Series, temperature: float) -> list[Floats]:
+    """P(best) of the hand-made model: half from its samples, half from a softmax of those cases' last losses."""
+    pairs = zip(rows["chances"], last_losses, strict=True)
     return [(chances + metrics.chances(last, temperature)) / 2 for chances, last in pairs]
 
 
@@ -171,13 +170,16 @@ def summary(table: pd.DataFrame, temperature: dict[str, dict[str, float]]) -> di
     """Means by set and forecaster, and ours less others with 90 % intervals of Student's t over tasks and over sets."""
     table = table.copy()
     for (name, source), rows in table.groupby(["method", "set"], sort=False):
-        if name in temperature or name == BY_HAND:
-            t = temperature[LAST if name == BY_HAND else str(name)][str(source)]
-            soft = [metrics.chances(means, t) for means in rows["means"]]
-            chances = half_softmax(rows, t) if name == BY_HAND else soft
-            pairs = list(zip(chances, rows["truth"], strict=True))
-            table.loc[rows.index, "log_score"] = [metrics.log_score(p, truth) for p, truth in pairs]
-            table.loc[rows.index, "brier"] = [metrics.brier(p, truth) for p, truth in pairs]
+        if name == BY_HAND:
+            last = table.loc[(table["method"] == LAST) & (table["set"] == source), "means"]
+            chances = half_softmax(rows, last, temperature[LAST][str(source)])
+        elif name in temperature:
+            chances = [metrics.chances(means, temperature[str(name)][str(source)]) for means in rows["means"]]
+        else:
+            continue
+        pairs = list(zip(chances, rows["truth"], strict=True))
+        table.loc[rows.index, "log_score"] = [metrics.log_score(p, truth) for p, truth in pairs]
+        table.loc[rows.index, "brier"] = [metrics.brier(p, truth) for p, truth in pairs]
     tasks = table.groupby(["method", "set", "task"], sort=False)[[*SCORES, "below"]].mean()
     sets = tasks.groupby(level=[0, 1], sort=False).mean()
     return {

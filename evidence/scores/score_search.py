@@ -18,6 +18,7 @@ import pandas as pd
 
 from evidence.accuracy.metrics import mean_interval
 from evidence.accuracy.random_pools import random_subsets
+from evidence.cost.cost import first_or_last, last_within
 from evidence.pages import table, write_section
 from evidence.results import write_numbers
 from evidence.scores.pools import CURVES, FLOORS, half
@@ -108,13 +109,11 @@ def searched(study: SecondStudy, subsets: int) -> Iterator[Searched]:
         complete = []
     for task in complete:
         tuned = task.curves.sizes > 0
-        costs = task.flops[:, 1:].copy()
-        costs[:, 0] += task.flops[:, 0]
         losses = Curves(task.curves.candidates, task.curves.sizes[tuned], task.curves.losses[:, tuned])
         for score in map(score_named, names[task.name]):
             values, errors = (part[:, tuned] for part in task.scores(score.name))
             objective = ScoreObjective(score)
-            whole = _case(objective, losses, values, errors, costs, losses)
+            whole = _case(objective, losses, values, errors, task.costs, losses)
             yield Searched(f"second study: {task.name}, {score.name}", objective, _pools(whole, subsets))
     for source in ("own", "peft", "setfit"):
         rows = half(source, pd.read_csv(CURVES / f"{source}.csv"), report=False)
@@ -179,17 +178,12 @@ def at_dials(walks: list[Floats]) -> dict[str, list[float]]:
     """Mean cost and mean points lost where P(best), the expected regret or the budget ends the search."""
     found = {}
     for p in P_BESTS:
-        found[f"P(best) {p:g}"] = _mean([walk[_first(walk[:, 1] >= p)] for walk in walks])
+        found[f"P(best) {p:g}"] = _mean([walk[first_or_last(walk[:, 1] >= p)] for walk in walks])
     for regret in REGRETS:
-        found[f"regret {regret:g}"] = _mean([walk[_first(walk[:, 2] <= regret)] for walk in walks])
+        found[f"regret {regret:g}"] = _mean([walk[first_or_last(walk[:, 2] <= regret)] for walk in walks])
     for budget in BUDGETS:
-        within = [max(int(np.searchsorted(walk[:, 0], budget, side="right")) - 1, 0) for walk in walks]
-        found[f"budget {budget:g}"] = _mean([walk[at] for walk, at in zip(walks, within, strict=True)])
+        found[f"budget {budget:g}"] = _mean([walk[last_within(walk[:, 0], budget)] for walk in walks])
     return found
-
-
-def _first(reached: np.ndarray) -> int:
-    return int(reached.argmax()) if reached.any() else -1
 
 
 def _mean(ends: list[Floats]) -> list[float]:
@@ -242,9 +236,8 @@ def against(found: list[dict[str, Any]]) -> dict[str, Any]:
     made = {}
     for label in dict.fromkeys(label for of in found for label in of["searches"] if label != SHIPPED):
         mine = [of["searches"] for of in found if label in of["searches"]]
-        gaps = np.array(
-            [[np.subtract(of[label][d], of[SHIPPED][d]) for d in of[SHIPPED] if d[0] != "b"] for of in mine]
-        )
+        dials = [dial for dial in found[0]["searches"][SHIPPED] if not dial.startswith("budget")]
+        gaps = np.array([[np.subtract(of[label][dial], of[SHIPPED][dial]) for dial in dials] for of in mine])
         by_task = gaps.mean(axis=1)
         several = len(mine) > 1
         made[label] = {

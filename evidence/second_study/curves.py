@@ -38,6 +38,13 @@ class Measured:
         """Losses at the largest size, shape (K,)."""
         return self.curves.losses[:, -1]
 
+    @property
+    def costs(self) -> Floats:
+        """FLOPs of every tuned run, shape (K, S - 1); the model as it came is charged with the first."""
+        tuned = self.flops[:, 1:].copy()
+        tuned[:, 0] += self.flops[:, 0]
+        return tuned
+
     def row(self, name: str) -> int:
         """The place of a candidate."""
         return self.curves.candidates.index(name)

@@ -120,9 +120,7 @@ def _of_way(task: Measured, way: str) -> list[str]:
 
 def _selected(task: Measured, everything: float) -> tuple[str, float]:
     """What `select` would choose with its defaults, its decisions taken again on these curves."""
-    costs = task.flops[:, 1:] / everything
-    costs[:, 0] += task.flops[:, 0] / everything
-    steps = replay(ExpectedRegret(STOP_P_BEST, STOP_REGRET), task.curves, costs, budget=BUDGET)
+    steps = replay(ExpectedRegret(STOP_P_BEST, STOP_REGRET), task.curves, task.costs / everything, budget=BUDGET)
     return steps[-1].decision.choice, steps[-1].spent * everything
 
 

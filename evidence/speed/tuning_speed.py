@@ -44,7 +44,7 @@ from lensllm.tuning.training_config import TrainingConfig
 RESULT = Path(__file__).with_suffix(".json")
 MODEL = "smollm2-135m"
 METHODS = ("full", "lora", "qlora")
-DATA = {"texts": 32, "completions": 16, "chats": 32}
+DATA = {"texts": 32, "last answers": 16, "chats": 32}
 """Number of examples: sentences of 5 to 60 words; conversations about orders, of which the last answer alone is
 learned; the same, of which everything is learned."""
 TRL = ("trl", "trl packed bfd", "trl packed wrapped")

@@ -51,9 +51,8 @@ def run_demo(
     if real:
         zoo.fetch([REAL])
         models.append(REAL)
-    config = SelectConfig(task=TASK, models=models, output_dir=str(output_dir))
-    if chats:
-        config = SelectConfig(task=CHAT_TASK, models=models, methods=list(METHODS), output_dir=str(output_dir))
+    asked: dict[str, Any] = {"task": CHAT_TASK, "methods": list(METHODS)} if chats else {"task": TASK}
+    config = SelectConfig(models=models, output_dir=str(output_dir), **asked)
     selection = run_selection(config, callbacks, command=command)
     compared = replace(selection, truth=compare(selection, losses))
     compared.save(output_dir)

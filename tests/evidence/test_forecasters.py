@@ -8,7 +8,7 @@ from evidence.accuracy import metrics
 from evidence.prior import forecasters
 from evidence.prior.hand_made import hand_made
 from evidence.prior.sets import cases
-from lensllm.selectors import GrowingSlopes
+from lensllm.selectors import GrowingSlopes, SubTuning
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,11 @@ def test_the_hand_made_model_is_the_slopes_with_other_errors(case):
 def test_half_of_its_chances_are_a_softmax_of_the_last_losses(case):
     mean, samples = hand_made(case.seen, case.target)
     row = forecasters._row(forecasters.BY_HAND, case, mean, samples)
-    last = forecasters._row(forecasters.LAST, case, row["last"], None)
+    last_losses = np.log(SubTuning().forecast(case.seen, case.target).mean)
+    last = forecasters._row(forecasters.LAST, case, last_losses, None)
     table = pd.DataFrame([row, last, forecasters._row(forecasters.OURS, case, mean, samples)])
     made = forecasters.summary(table, {forecasters.LAST: {"published": 0.1}})
-    chances = (row["chances"] + metrics.chances(row["last"], 0.1)) / 2
+    chances = (row["chances"] + metrics.chances(last_losses, 0.1)) / 2
     expected = metrics.log_score(chances, case.truth)
     assert made["means"]["log_score"][forecasters.BY_HAND]["published"] == pytest.approx(expected)
     assert chances.sum() == pytest.approx(1)

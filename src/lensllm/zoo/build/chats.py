@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import Template
+
 from lensllm.zoo.build.sources import Synset
 from lensllm.zoo.build.tasks import SEED, Example
 
@@ -67,7 +69,8 @@ def corpus(synsets: Sequence[Synset]) -> list[str]:
     draw.shuffle(usable)
     pairs = zip(usable[::2], usable[1::2], strict=False)
     told = [conversation((a.words[0], a.definition), (b.words[0], b.definition), draw) for a, b in pairs]
-    return ["".join(f"{START}{turn['role']}\n{turn['content']}{STOP}\n" for turn in turns) for turns in told]
+    written = Template(TEMPLATE)
+    return [written.render(messages=turns) for turns in told]
 
 
 def talk(define: Sequence[Example], name: Sequence[Example]) -> list[Example]:
