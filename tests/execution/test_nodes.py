@@ -41,6 +41,11 @@ def test_the_node_with_most_room_is_taken_first_and_some_are_passed_over():
     assert nodes.place(6, Needs()) is None
 
 
+def test_a_node_that_began_nothing_when_asked_is_taken_last():
+    nodes = Nodes.of([node("a", cpus=3), node("b", cpus=1)])
+    assert [nodes.place(job, Needs(), last=["a"]).name for job in range(3)] == ["b", "a", "a"]
+
+
 def test_a_node_that_is_gone_has_no_slots_and_its_jobs_are_forgotten():
     nodes = Nodes.of([node("a"), node("b")])
     taken = nodes.place(0, Needs())

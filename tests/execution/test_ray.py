@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from lensllm.cli import main  # noqa: E402
 from lensllm.errors import InputError  # noqa: E402
 from lensllm.execution import InProcess  # noqa: E402
 from lensllm.execution.ray import executor as ray_executor  # noqa: E402
+from lensllm.execution.ray import survey as ray_survey  # noqa: E402
 from lensllm.execution.ray.connection import Connection  # noqa: E402
 from lensllm.execution.ray.executor import Ray  # noqa: E402
 from lensllm.execution.ray.losses import lost  # noqa: E402
@@ -63,6 +65,20 @@ def cluster():
     ray.shutdown()
     del os.environ[HERE]
     made.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def ends_within_minutes():
+    """A test that waits for Ray without end fails, and those after it run."""
+
+    def late(*_):
+        raise AssertionError("it has not ended within six minutes")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(360)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def joined(**options):
@@ -144,6 +160,58 @@ def test_ray_tries_nothing_again_by_itself(tmp_path):
         assert isinstance(lost_once, Lost)
         executor.submit(job)
         assert executor.wait()[1].status == "done"
+
+
+def test_a_job_that_a_node_does_not_begin_is_said_and_goes_to_another(cluster, caplog, monkeypatch):
+    monkeypatch.setattr(ray_executor, "BEGIN_WITHIN", 20.0)
+    monkeypatch.setattr(ray_executor, "LOOK_EVERY", 0.5)
+    with joined() as executor:
+        full = max(executor._nodes.all)
+        there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(full, soft=False)
+        theirs = ray.remote(num_cpus=1)(lambda: time.sleep(3600)).options(name="theirs", scheduling_strategy=there)
+        stays = theirs.remote()
+        busy("theirs")
+        executor.submit(ToyJob("a"))
+        assert [begun.node.id for begun in executor._running.values()] == [full]
+        job, record = executor.wait()
+        assert (job.label, record.status, executor.free_slots) == ("a", "done", 2)
+        executor.submit(ToyJob("b"))
+        assert [begun.node.id for begun in executor._running.values()] != [full]
+        assert executor.wait()[1].status == "done"
+        ray.cancel(stays, force=True)
+    name = executor._nodes.all[full].name
+    said = [line for line in caplog.messages if line.startswith(f"ray: node {name} has not begun a within 20 seconds")]
+    assert len(said) == 1
+
+
+def test_a_job_whose_node_is_gone_is_lost_though_ray_does_not_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_executor, "TOLD_WITHIN", 1.0)
+    monkeypatch.setattr(ray_executor, "LOOK_EVERY", 0.2)
+    mark = tmp_path / "pid"
+    with joined() as executor:
+        executor.submit(ToyJob("a", "sleep", 3600, str(mark)))
+        [asked] = executor._running.values()
+        others = set(executor._nodes.all) - {asked.node.id}
+        while not (mark.exists() and mark.read_text()):
+            time.sleep(0.05)
+        monkeypatch.setattr(executor._survey, "look", lambda: others)
+        assert executor.wait() == (asked.job, Lost(f"node {asked.node.name} died or left the cluster"))
+        assert executor.free_slots == 1
+    assert gone(psutil.Process(int(mark.read_text())))
+
+
+def test_a_node_that_never_says_what_it_is_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(ray_executor, "LOOK_EVERY", 0.2)
+    with joined(workers=1) as executor:
+        only = next(iter(executor._nodes.all.values()))
+        silent = next(node for node in ray.nodes() if node["NodeID"] != only.id and node["Alive"])
+        executor._survey.asked[ray.remote(num_cpus=5)(lambda: None).remote()] = silent
+        executor._nodes.drop(only.id)
+        executor._nodes.drop(silent["NodeID"])
+        executor.submit(ToyJob("a"))
+        monkeypatch.setattr(ray_survey, "ANSWER_WITHIN", 0.5)
+        with pytest.raises(InputError, match=r"can run what is left \(the last one is gone\)"):
+            executor.wait()
 
 
 def only_elsewhere(job, sent, task):

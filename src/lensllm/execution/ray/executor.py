@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +18,10 @@ from lensllm.execution.ray.connection import Connection, import_ray, passed_on
 from lensllm.execution.ray.losses import lost
 from lensllm.execution.ray.nodes import Needs, Node, Nodes, share
 from lensllm.execution.ray.survey import ANSWER_WITHIN, Survey
-from lensllm.execution.ray.work import Lacking, call, packed, work
-from lensllm.jobs import Job
+from lensllm.execution.ray.work import Lacking, begun_first, call, packed, work
+from lensllm.jobs import Job, Lost
 from lensllm.tasks import Task
-from lensllm.text import counted
+from lensllm.text import counted, visible
 from lensllm.tuning.candidate_job import CandidateJob
 from lensllm.tuning.device_memory import device_memory
 
@@ -28,13 +29,23 @@ LOOK_EVERY = 5.0
 """Seconds between two looks at which nodes there are."""
 LAST_WORDS = 5.0
 """Seconds that cancelled jobs get to be gone."""
+BEGIN_WITHIN = 120.0
+"""Seconds that a node gets to begin a job that it has room for: to start a process there and import torch."""
+TOLD_WITHIN = 30.0
+"""Seconds after a node is gone in which Ray gets to say that its jobs are lost."""
+
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Begun:
+@dataclass
+class _Asked:
+    """A job that Ray was asked to run, and since when its node has not begun it, or is gone: neither is the usual."""
+
     number: int
     job: Job
     node: Node
+    begun: bool
+    since: float
 
 
 class Ray(Executor):
@@ -43,7 +54,8 @@ class Ray(Executor):
     A slot is room for the job that needs most, on one node. A job whose worker or node died is `Lost`; Ray tries
     nothing again by itself. A job whose node has not got the model, or the folder that the job writes to, goes to the
     next node, and is a failed record with the reason if none that has room has it. Nodes that join while it runs are
-    used.
+    used. No answer of Ray's is waited for without end: a job that its node does not begin is said and asked for
+    again, and one whose node is gone is `Lost`, whether Ray says so or not.
 
     Everything that is sent is pickled by Ray: driver and nodes trust each other.
 
@@ -76,8 +88,9 @@ class Ray(Executor):
         self._needs: dict[str, Needs] = {}
         self._largest = self.each
         self._numbers = count()
-        self._running: dict[Any, _Begun] = {}
+        self._running: dict[Any, _Asked] = {}
         self._held: list[Job] = []
+        self._slow: set[str] = set()
         self._lacking: dict[str, dict[str, str]] = {}
         self._tasks: dict[str, Any] = {}
         self._looked = time.monotonic()
@@ -161,7 +174,7 @@ class Ray(Executor):
         deadline = time.monotonic() + timeout if timeout is not None else float("inf")
         while True:
             self._place_held()
-            if not self._running and not self._survey.asked:
+            if not self._running and not self._survey.expects:
                 return self._cannot_be_run()
             seconds = max(0.0, min(LOOK_EVERY, deadline - time.monotonic()))
             ready, _ = self._ray.wait([*self._running, *self._survey.asked], num_returns=1, timeout=seconds)
@@ -169,9 +182,11 @@ class Ray(Executor):
                 if node := self._survey.answer(ready[0]):
                     self._nodes.add(node)
                     return None
-            elif ready and (outcome := self._ended(ready[0])) is not None:
+            elif ready and (outcome := self._told(ready[0])) is not None:
                 return outcome
             self._look()
+            if (outcome := self._given_up()) is not None:
+                return outcome
             if time.monotonic() >= deadline:
                 return None
 
@@ -205,15 +220,15 @@ class Ray(Executor):
         bare, sent, task = packed(job)
         needs = self._needs.get(sent.candidate.name, self.each) if sent else self.each
         number = next(self._numbers)
-        node = self._nodes.place(number, needs, without=self._lacking.get(_name(job), {}))
+        node = self._nodes.place(number, needs, self._lacking.get(_name(job), {}), self._slow)
         if node is None:
             return False
-        remote = self._remote(work, node, needs, job.label)
-        ref = remote.remote(bare, sent, self._task(task) if task else None)
-        self._running[ref] = _Begun(number, job, node)
+        remote = self._remote(begun_first, node, needs, job.label, num_returns="streaming")
+        answers = remote.remote(work, bare, sent, self._task(task) if task else None)
+        self._running[answers] = _Asked(number, job, node, False, time.monotonic())
         return True
 
-    def _remote(self, function: Callable[..., Any], node: Node, needs: Needs, label: str) -> Any:
+    def _remote(self, function: Callable[..., Any], node: Node, needs: Needs, label: str, **options: Any) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         return self._ray.remote(function).options(
@@ -224,6 +239,7 @@ class Ray(Executor):
             name=label,
             runtime_env=self._environment,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+            **options,
         )
 
     def _task(self, task: Task) -> Any:
@@ -232,28 +248,59 @@ class Ray(Executor):
             self._tasks[task.fingerprint] = self._ray.put(task)
         return self._tasks[task.fingerprint]
 
-    def _ended(self, ref: Any) -> Outcome | None:
-        """The outcome of a job; None if it was not begun and waits for another node."""
-        begun = self._running.pop(ref)
-        self._nodes.free(begun.number)
+    def _told(self, answers: Any) -> Outcome | None:
+        """The outcome of a job; None if it has only begun, or waits for another node."""
+        asked = self._running[answers]
         errors = self._ray.exceptions
         try:
-            made = self._ray.get(ref)
+            made = self._ray.get(next(answers))
         except errors.RayError as error:
+            self._forget(answers)
             if isinstance(error, errors.NodeDiedError | errors.TaskUnschedulableError):
-                self._nodes.drop(begun.node.id)
+                self._drop(asked.node.id)
             if isinstance(error, errors.TaskUnschedulableError):
-                self._held.append(begun.job)
+                self._held.append(asked.job)
                 return None
-            return begun.job, lost(self._ray, error, begun.node)
+            return asked.job, lost(self._ray, error, asked.node)
+        if made is None:
+            asked.begun = True
+            self._slow.discard(asked.node.id)
+            return None
+        self._forget(answers)
         if not isinstance(made, Lacking):
-            return begun.job, made
-        lacking = self._lacking.setdefault(_name(begun.job), {})
-        lacking[begun.node.id] = made.reason
+            return asked.job, made
+        lacking = self._lacking.setdefault(_name(asked.job), {})
+        lacking[asked.node.id] = made.reason
         if set(self._nodes.all) <= set(lacking):
-            return begun.job, begun.job.failed(made.reason)
-        self._held.append(begun.job)
+            return asked.job, asked.job.failed(made.reason)
+        self._held.append(asked.job)
         return None
+
+    def _given_up(self) -> Outcome | None:
+        """A job of which Ray says no more, though its node is gone; what a node does not begin is asked for again."""
+        now = time.monotonic()
+        for answers, asked in list(self._running.items()):
+            gone = asked.node.id not in self._nodes.all
+            late = now >= asked.since + (TOLD_WITHIN if gone else BEGIN_WITHIN)
+            if not late or (asked.begun and not gone) or self._ray.wait([answers], timeout=0)[0]:
+                continue
+            self._ray.cancel(answers, force=True)
+            self._forget(answers)
+            if gone:
+                return asked.job, Lost(f"node {asked.node.name} died or left the cluster")
+            logger.warning(
+                "ray: %s",
+                visible(
+                    f"node {asked.node.name} has not begun {asked.job.label} within {BEGIN_WITHIN:.0f} seconds, though "
+                    "it has room for it: jobs of others may fill it; asked for once more"
+                ),
+            )
+            self._slow.add(asked.node.id)
+            self._held.append(asked.job)
+        return None
+
+    def _forget(self, answers: Any) -> None:
+        self._nodes.free(self._running.pop(answers).number)
 
     def _place_held(self) -> None:
         self._held = [job for job in self._held if len(self._running) >= self._most or not self._begin(job)]
@@ -277,7 +324,13 @@ class Ray(Executor):
             return
         self._looked = time.monotonic()
         for node in set(self._nodes.all) - self._survey.look():
-            self._nodes.drop(node)
+            self._drop(node)
+
+    def _drop(self, node: str) -> None:
+        self._nodes.drop(node)
+        for asked in self._running.values():
+            if asked.node.id == node:
+                asked.since = time.monotonic()
 
 
 def _name(job: Job) -> str:

@@ -101,12 +101,22 @@ class Nodes:
         """How many jobs of these needs can be begun now."""
         return sum(self._rooms(node, needs) for node in self.all.values())
 
-    def place(self, job: Hashable, needs: Needs, without: Container[str] = ()) -> Node | None:
-        """The node for a job, the one with the most room left, which is taken from now on; None if it has to wait."""
-        found = [(self._rooms(node, needs), node.id) for node in self.all.values() if node.id not in without]
-        rooms, node = max(found, default=(0, ""))
-        if not rooms:
+    def place(
+        self, job: Hashable, needs: Needs, without: Container[str] = (), last: Container[str] = ()
+    ) -> Node | None:
+        """The node for a job, the one with the most room left, which is taken from now on; None if it has to wait.
+
+        Args:
+            job: that asks.
+            needs: its own.
+            without: ids of nodes that it cannot run on.
+            last: ids of nodes that are taken only where no other has room.
+        """
+        rooms = {name: self._rooms(node, needs) for name, node in self.all.items() if name not in without}
+        found = [(node not in last, left, node) for node, left in rooms.items() if left]
+        if not found:
             return None
+        node = max(found)[-1]
         self._taken[job] = (node, needs)
         self._take(node, needs, 1)
         return self.all[node]

@@ -34,6 +34,7 @@ class Survey:
         self._known: set[str] = set()
         self._versions = versions()
         self._like: tuple[str, str] | None = None
+        self._since: dict[str, float] = {}
         self.asked: dict[Any, dict[str, Any]] = {}
         self.unused: list[str] = []
 
@@ -55,12 +56,19 @@ class Survey:
         return [node for node in found if self._is_like(node)]
 
     def look(self) -> set[str]:
-        """Ask the nodes that are new; the ids of all that live."""
+        """Ask the nodes that are new, forget what was asked of those that are gone; the ids of all that live."""
         alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        self.asked = {ref: node for ref, node in self.asked.items() if node["NodeID"] in alive}
         for name in alive.keys() - self._known:
             self._ask(alive[name])
         self._known |= alive.keys()
         return set(alive)
+
+    @property
+    def expects(self) -> bool:
+        """Whether a node may still answer: it lives, and was asked not long ago."""
+        since = time.monotonic() - ANSWER_WITHIN
+        return any(self._since[node["NodeID"]] > since for node in self.asked.values())
 
     def answer(self, ref: Any) -> Node | None:
         """The node that has answered; None if it is of no use."""
@@ -103,3 +111,4 @@ class Survey:
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
         )
         self.asked[remote.remote()] = node
+        self._since[node["NodeID"]] = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -75,6 +75,12 @@ def packed(job: Job) -> tuple[Job, Sent | None, Task | None]:
         return job, None, None
     bare = replace(job, candidate=replace(job.candidate), task=Task(job.task.name, (), (), ()))
     return bare, Sent.of(job.candidate), job.task
+
+
+def begun_first(function: Callable[..., Any], *given: Any) -> Iterator[Any]:
+    """None at once, so that who asked knows that it has begun; then what a function makes."""
+    yield None
+    yield function(*given)
 
 
 def work(job: Job, sent: Sent | None, task: Task | None) -> Record | Lacking:
