@@ -16,7 +16,8 @@ from lensllm.report import write_report
 from lensllm.scored import Scored
 from lensllm.scores import ScoreValue, score_named
 from lensllm.scores.record import Kept, Sample
-from lensllm.selection import Selection, rank
+from lensllm.search.journal import AskedScores
+from lensllm.selection import Entrant, Selection, rank
 from lensllm.selectors import default_selector, forecast_path
 from lensllm.tuning.run import Run
 
@@ -34,6 +35,45 @@ def scored(*runs, **more):
     for one in runs:
         found.setdefault(one.candidate, {})[one.examples] = one
     return Scored((EXACT,), found, 271, **more)
+
+
+def selected_by_exact_match(curves):
+    """`curves`: candidate -> its losses and scores at 50, 100 and 200 examples, parameters."""
+    runs = [
+        run(name, size, loss, score, max(np.sqrt(score * (1 - score) / 271), 0.002), parameters=parameters, flops=1.0)
+        for name, (losses, scores, parameters) in curves.items()
+        for size, loss, score in zip((50, 100, 200), losses, scores, strict=True)
+    ]
+    asked = AskedScores((EXACT.to_dict(),), 271, "", 0.05, "exact_match", "exact_match")
+    entrants = [Entrant(name, name, "gpt2", "full") for name in curves]
+    found = Selection.from_records(runs, entrants, task="made", target_size=800, flops_everything=10.0)
+    return found.with_scores(runs, asked)
+
+
+def test_scores_at_their_floor_leave_the_choice_to_the_losses():
+    """Small models are no tie there: nothing says that they do as well."""
+    small = ([3.0, 2.95, 2.9], [0.004, 0.0, 0.0], 10)
+    chosen = selected_by_exact_match({"a": small, "b": ([2.0, 1.8, 1.6], [0.0, 0.0, 0.0], 100), "c": small})
+    assert chosen.best == "b"
+    assert chosen.ranking[0].candidate == "b"
+    assert any(re.fullmatch(r"exact_match alone has [ac] first; .* b is", said) for said in chosen.score_advice)
+
+
+@pytest.mark.parametrize(("score", "at_floor"), [(0.0, True), (0.01, True), (0.03, False), (None, True)])
+def test_a_score_is_at_its_floor_within_two_standard_errors(score, at_floor):
+    assert scored(run("a", 50, 1.0, score, 0.006)).at_floor(EXACT, "a") == at_floor
+
+
+def test_the_floor_of_an_accuracy_is_a_guess():
+    accuracy = ScoreObjective(score_named("accuracy"), guess=0.5)
+    value = {"accuracy": ScoreValue(0.55, 0.03, 271)}
+    made = Scored((accuracy,), {"a": {50: Run("a", 50, "done", scores=value)}}, 271)
+    assert made.at_floor(accuracy, "a")
+
+
+def test_scores_that_are_alike_and_sure_are_a_tie_whatever_the_losses():
+    curves = {"a": ([2.0, 1.9, 1.8], [0.97, 0.975, 0.98], 10), "b": ([1.8, 1.6, 1.4], [0.97, 0.975, 0.98], 100)}
+    assert selected_by_exact_match(curves).best == "a"
 
 
 def test_another_choice_is_said_where_both_were_measured():

@@ -49,7 +49,7 @@ class Pool:
     def odds(self) -> Curves:
         """The curves that are forecast: odds of falling short."""
         losses, errors = self.objective.to_loss(self.scores.losses, self.scores.standard_errors)
-        return Curves(self.scores.candidates, self.scores.sizes, losses, standard_errors=errors)
+        return Curves(self.scores.candidates, self.scores.sizes, losses, standard_errors=errors, beside=self.losses)
 
     @property
     def last(self) -> Floats:

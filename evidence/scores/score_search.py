@@ -33,7 +33,7 @@ from lensllm.search.policy import Policy, State
 from lensllm.search.regret import ExpectedRegret
 from lensllm.search.replay import replay
 from lensllm.search.successive_halving import SuccessiveHalving
-from lensllm.selectors import GaussianProcess
+from lensllm.selectors import GaussianProcess, ScoresBesideLosses
 
 RESULT = Path(__file__).with_suffix(".json")
 COMMAND = "python -m evidence score-search --docs docs"
@@ -43,9 +43,11 @@ DOUBLINGS = {"peft": (1_000, 2_000, 5_000, 10_000, 20_000)}
 P_BESTS = (0.7, 0.8, 0.9, 0.95)
 REGRETS = (0.02, 0.01, 0.005, 0.001)
 """Expected points lost, as parts of the range; the last is the default of `--stop-regret`."""
-BUDGETS = (0.2, 0.3, 0.5)
+BUDGETS = (0.1, 0.2, 0.3, 0.5)
 STARTS = (2, 4)
 NO_CHANCES = (1e-2, 1e-4)
+MISLEADS = (0.5, 0.65, 0.95)
+ALONE = "by the score alone"
 SHIPPED = "by the score, as shipped"
 BY_LOSS = "by the loss"
 
@@ -90,8 +92,13 @@ class Starting(ExpectedRegret):
 
 def policies(objective: Between) -> dict[str, Callable[[], Policy]]:
     """The search by the score with its constants and with others."""
-    by_score: dict[str, Any] = {"p_best": 1.0, "objective": objective, "selector": GaussianProcess()}
+    by_score: dict[str, Any] = {"p_best": 1.0, "objective": objective, "selector": ScoresBesideLosses()}
     made: dict[str, Callable[[], Policy]] = {SHIPPED: lambda: ExpectedRegret(**by_score)}
+    made[ALONE] = lambda: ExpectedRegret(**by_score | {"selector": GaussianProcess()})
+    for misleads in MISLEADS:
+        other = ScoresBesideLosses(misleads=misleads)
+        label = f"losses mislead with {misleads:g}"
+        made[label] = lambda other=other: ExpectedRegret(**by_score | {"selector": other})  # type: ignore[misc]
     for start in STARTS:
         made[f"{start} first rungs"] = lambda start=start: Starting(start, **by_score)  # type: ignore[misc]
     for chance in NO_CHANCES:
@@ -147,7 +154,7 @@ def _case(
 ) -> Case:
     odds, deviations = objective.to_loss(values, errors)
     final = (values[:, -1] - objective.floor) / (objective.ceiling - objective.floor)
-    of = Curves(curves.candidates, curves.sizes, odds, standard_errors=deviations)
+    of = Curves(curves.candidates, curves.sizes, odds, standard_errors=deviations, beside=losses)
     return Case(of, costs / costs[:, -1].sum(), final, losses)
 
 
@@ -233,19 +240,19 @@ def run(
 
 def against(found: list[dict[str, Any]]) -> dict[str, Any]:
     """By how much others cost more and lose more than the search as shipped, at the same threshold, over tasks."""
-    made = {}
+    made: dict[str, Any] = {}
     for label in dict.fromkeys(label for of in found for label in of["searches"] if label != SHIPPED):
         mine = [of["searches"] for of in found if label in of["searches"]]
         dials = [dial for dial in found[0]["searches"][SHIPPED] if not dial.startswith("budget")]
         gaps = np.array([[np.subtract(of[label][dial], of[SHIPPED][dial]) for dial in dials] for of in mine])
-        by_task = gaps.mean(axis=1)
-        several = len(mine) > 1
-        made[label] = {
-            "tasks": len(mine),
-            **{name: float(by_task[:, at].mean()) for at, name in enumerate(("cost", "points"))},
-            "cost_interval": mean_interval(by_task[:, 0]) if several else None,
-            "points_interval": mean_interval(by_task[:, 1]) if several else None,
-        }
+        budgets = [dial for dial in found[0]["searches"][SHIPPED] if dial.startswith("budget")]
+        within = np.array([[of[label][dial][1] - of[SHIPPED][dial][1] for dial in budgets] for of in mine])
+        by_task = {"cost": gaps[:, :, 0].mean(axis=1), "points": gaps[:, :, 1].mean(axis=1)}
+        by_task["points_within_budgets"] = within.mean(axis=1)
+        made[label] = {"tasks": len(mine)}
+        for name, values in by_task.items():
+            made[label] |= {name: float(values.mean())}
+            made[label] |= {f"{name}_interval": mean_interval(values) if len(mine) > 1 else None}
     return made
 
 
@@ -260,13 +267,17 @@ def page(result: dict[str, Any]) -> str:
         apart = f"The best of a pool is {of['best_over_median']:.1f} points above its median one."
         parts += [table(head, rows), f"Halving on the last score: {halving}. {apart}"]
     gaps = [
-        [label, str(one["tasks"]), _gap(one, "cost", 3), _gap(one, "points", 2)]
+        [
+            label,
+            str(one["tasks"]),
+            *(_gap(one, what, 3 if what == "cost" else 2) for what in ("cost", "points", "points_within_budgets")),
+        ]
         for label, one in result["against"].items()
     ]
     parts += [
-        f"Less `{SHIPPED}`, means over thresholds of P(best) and of the expected regret, then over tasks; in brackets "
-        "90 % intervals of Student's t over tasks:",
-        table(["search", "tasks", "more compute", "more points lost"], gaps),
+        f"Less `{SHIPPED}`, means over thresholds of P(best) and of the expected regret, then over tasks; the last "
+        "column over the budgets in the place of the thresholds; in brackets 90 % intervals of Student's t over tasks:",
+        table(["search", "tasks", "more compute", "more points lost", "more points lost within a budget"], gaps),
     ]
     return "\n\n".join(parts)
 

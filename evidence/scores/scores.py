@@ -17,7 +17,14 @@ from evidence.scores.link import linked
 from evidence.scores.pools import Pool, pools
 from lensllm.arrays import Floats
 from lensllm.forecast import Forecast
-from lensllm.selectors import AcceptThenStop, GaussianProcess, GrowingSlopes, RectifiedLawSelector, Selector
+from lensllm.selectors import (
+    AcceptThenStop,
+    GaussianProcess,
+    GrowingSlopes,
+    RectifiedLawSelector,
+    ScoresBesideLosses,
+    Selector,
+)
 from lensllm.selectors.gaussian_process import Scales
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -54,6 +61,7 @@ def methods() -> dict[str, Method]:
         "accept_then_stop": by(AcceptThenStop()),
         "rectified_law": by(RectifiedLawSelector()),
         "half_from_losses": half_from_losses,
+        "scores_beside_losses": lambda pool: by(ScoresBesideLosses())(pool) if pool.losses else None,
         LAST: lambda pool: (pool.last, None),
         "last_loss": lambda pool: (-pool.losses.losses[:, -1], None) if pool.losses else None,
     }

@@ -41,6 +41,8 @@ class Curves:
         notes: what was averaged, left out or not used when they were read.
         standard_errors: of the losses over the test examples, shape (K, S); NaN or 0 where unknown.
         ceiling: what a uniform guess has in the unit of the losses; infinite where the unit is not known.
+        beside: the losses of the same runs, where scores stand in the place of losses; of the same candidates, and of
+            the same sizes where points are hidden (`showing`).
 
     >>> import numpy as np
     >>> from lensllm import Curves
@@ -62,6 +64,7 @@ class Curves:
     notes: tuple[str, ...] = field(default=(), compare=False)
     standard_errors: Floats = field(default_factory=lambda: np.zeros(0))
     ceiling: float = float("inf")
+    beside: Curves | None = None
 
     def _repr_html_(self) -> str:
         lines = [Line(name, self.sizes, row) for name, row in zip(self.candidates, self.losses, strict=True)]
@@ -113,12 +116,14 @@ class Curves:
         object.__setattr__(known, "sizes", self.sizes[seen])
         object.__setattr__(known, "losses", self.losses[:, seen])
         object.__setattr__(known, "standard_errors", self.standard_errors[:, seen])
+        object.__setattr__(known, "beside", self.beside and self.beside.up_to(size))
         return known
 
     def showing(self, seen: NDArray[np.bool_]) -> Curves:
         """The same curves with only these points known, `seen` of shape (K, S)."""
         known = copy(self)
         object.__setattr__(known, "losses", np.where(seen, self.losses, np.nan))
+        object.__setattr__(known, "beside", self.beside and self.beside.showing(seen))
         return known
 
     def of(self, candidates: Sequence[str]) -> Curves:
@@ -126,7 +131,11 @@ class Curves:
         place = {name: row for row, name in enumerate(self.candidates)}
         rows = [place[name] for name in candidates]
         return replace(
-            self, candidates=tuple(candidates), losses=self.losses[rows], standard_errors=self.standard_errors[rows]
+            self,
+            candidates=tuple(candidates),
+            losses=self.losses[rows],
+            standard_errors=self.standard_errors[rows],
+            beside=self.beside and self.beside.of(candidates),
         )
 
     @property

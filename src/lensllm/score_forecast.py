@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lensllm.curves import Curves
 from lensllm.forecast import Forecast, with_zero_shot
 from lensllm.objectives import Between
 from lensllm.odds import odds_of
-from lensllm.selectors import GaussianProcess, Selector
+from lensllm.selectors import ScoresBesideLosses, Selector
 
 LEVEL = 0.9
 """Of the intervals that are shown."""
@@ -60,6 +60,7 @@ class ScoreForecast:
     Attributes:
         objective: the score, with floor and ceiling.
         forecast: joint paths of the odds (`Between.to_loss`); the best model that is not fine-tuned is among them.
+        alone: the first by the scores' own curves, where the forecast has losses beside them; empty where it has none.
 
     >>> curves = Curves(("a", "b"), [0, 50, 100, 200], [[0.1, 0.5, 0.6, 0.7], [0.2, 0.5, 0.52, 0.55]])
     >>> made = ScoreForecast.of(curves, Between("exact_match"), 800)
@@ -72,6 +73,7 @@ class ScoreForecast:
 
     objective: Between
     forecast: Forecast
+    alone: str = ""
 
     @classmethod
     def of(
@@ -83,14 +85,18 @@ class ScoreForecast:
             scores: measured values and their standard errors.
             objective: the score.
             target_size: number of training examples.
-            selector: makes the forecast; `GaussianProcess` if None.
+            selector: makes the forecast; `ScoresBesideLosses` if None.
 
         Raises:
             InputError: as `Selector.forecast`.
         """
         odds = odds_of(scores, objective)
-        made = (selector or GaussianProcess()).forecast(odds, target_size)
-        return cls(objective, with_zero_shot(made, odds))
+        made = with_zero_shot((selector or ScoresBesideLosses()).forecast(odds, target_size), odds)
+        if selector or odds.beside is None:
+            return cls(objective, made)
+        own = replace(odds, beside=None)
+        alone = with_zero_shot(ScoresBesideLosses().forecast(own, target_size), own)
+        return cls(objective, made, alone.best)
 
     @cached_property
     def rows(self) -> tuple[ScoreRow, ...]:

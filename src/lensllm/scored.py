@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from lensllm.curve_tables import written_name
 from lensllm.curves import Curves
 from lensllm.files import write_whole
-from lensllm.objectives import ScoreObjective
+from lensllm.objectives import Between, ScoreObjective
 from lensllm.records import Record
 from lensllm.score_forecast import ScoreForecast, forecasts_of
 from lensllm.scores.record import Kept, Sample, ScoreValue
@@ -84,7 +84,7 @@ class Scored:
                 runs.setdefault(record.candidate, {})[record.examples] = record
         objectives = tuple(ScoreObjective.from_dict(one) for one in asked.objectives)
         values = [Curves.from_records(records, one, losses.candidates) for one in objectives]
-        known = [replace(curves, features=losses.features) for curves in values]
+        known = [replace(curves, features=losses.features, beside=losses) for curves in values]
         forecasts = forecasts_of(list(zip(objectives, known, strict=True)), target_size)
         return cls(objectives, runs, asked.examples, asked.kept_name, asked.keep_drop, forecasts, target_size)
 
@@ -100,6 +100,23 @@ class Scored:
         missing = [one.name for one in self.objectives if self.forecast(one.name) is None]
         why = "a forecast takes three sizes with a score, and a score between a floor and a ceiling (or 0 and 1)"
         return (f"not forecast: {', '.join(missing)}; {why}",) if missing else ()
+
+    def at_floor(self, objective: Between, candidate: str) -> bool:
+        """Whether a candidate's last score is no more than two standard errors above the lowest, or above a guess."""
+        name = objective.name
+        known = [found for size in self.sizes(name, candidate) if (found := self.value(name, candidate, size))]
+        guess = next(one.guess for one in self.objectives if one.name == name)
+        return not known or known[-1].value - max(objective.floor, guess) <= 2 * known[-1].standard_error
+
+    @property
+    def by_losses(self) -> tuple[str, ...]:
+        """Where the losses of the same runs have another candidate first by a score than its own curves, a sentence."""
+        return tuple(
+            f"{made.objective.name} alone has {made.alone} first; with the losses of the same runs beside it "
+            f"{made.best.candidate} is"
+            for made in self.forecasts
+            if made.alone not in ("", made.best.candidate)
+        )
 
     def differing_ahead(self, chosen: str, told: str, alike: Sequence[str] = ()) -> tuple[str, ...]:
         """Where a score's forecast has another first than the choice, a sentence each.

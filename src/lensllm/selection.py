@@ -121,7 +121,8 @@ class Selection:
     def tied(self) -> tuple[Ranked, ...]:
         """Rows that do as well as the first: expected loss within half a percent, and a fair chance to be better.
 
-        By a score: expected within 0.005 of its range.
+        By a score: expected within 0.005 of its range. One whose score is still at its floor is no tie where the losses
+        speak for the first.
         """
         first, *others = self.ranking
         if self.ranked_score:
@@ -136,14 +137,22 @@ class Selection:
         )
 
     def _tied_by(self, made: ScoreForecast) -> tuple[Ranked, ...]:
+        assert self.scored is not None
         samples = dict(zip(made.forecast.candidates, made.forecast.samples.T, strict=True))
+        losses = dict(zip(self.forecast.candidates, self.forecast.samples.T, strict=True))
         first, width = made.best, made.objective.ceiling - made.objective.floor
+
+        def worse_by_loss(name: str) -> bool:
+            known = name in losses and first.candidate in losses
+            return known and np.mean(losses[name] < losses[first.candidate]) < TIE_PROBABILITY
+
         names = {
             row.candidate
             for row in made.rows[1:]
             if row.p_best > 0
             and abs(row.forecast - first.forecast) <= TIED * width
             and np.mean(samples[row.candidate] < samples[first.candidate]) >= TIE_PROBABILITY
+            and not (self.scored.at_floor(made.objective, row.candidate) and worse_by_loss(row.candidate))
         }
         return tuple(row for row in self.ranking[1:] if row.candidate in names)
 
@@ -245,6 +254,7 @@ class Selection:
         return (
             *ahead,
             *differing,
+            *self.scored.by_losses,
             *self.scored.not_forecast,
             *self.scored.falling,
             *self.scored.warnings,

@@ -26,10 +26,13 @@ EXACT = ScoreObjective(score_named("exact_match"))
 
 
 class MadeUp(Executor):
-    """One slot; the run of a job is what these curves say. At `failed` (a candidate and a size) there is no score."""
+    """One slot; the run of a job is what these curves say. At `failed` (a candidate and a size) there is no score.
 
-    def __init__(self, failed=None):
-        self.failed, self.asked, self.running = failed, [], []
+    Scores of sizes up to `floor` are 0.
+    """
+
+    def __init__(self, failed=None, floor=0):
+        self.failed, self.floor, self.asked, self.running = failed, floor, [], []
 
     @property
     def free_slots(self):
@@ -44,6 +47,7 @@ class MadeUp(Executor):
         name, size = job.candidate.name, job.examples
         x = math.log2(size / 25) if size else -1.0
         loss, exact = (1.5 - 0.1 * x, 0.3 + 0.01 * x) if name == BY_LOSS else (1.8 - 0.08 * x, 0.35 + 0.06 * x)
+        exact = 0.0 if size <= self.floor else exact
         value = ScoreValue(error="out of paper") if (name, size) == self.failed else ScoreValue(exact, 0.01, 271)
         flops = 3e7 * size or 1e9
         return job, Run(
@@ -55,17 +59,23 @@ class MadeUp(Executor):
         self.running = []
 
 
-def search_in(folder, rank_by, failed=None):
+def search_in(folder, rank_by, failed=None, floor=0, budget=0.5):
     task = read_task("define")
-    plan = LadderPlan(doublings(len(task.train)), TrainingConfig(), Budget(part=0.5))
+    plan = LadderPlan(doublings(len(task.train)), TrainingConfig(), Budget(part=budget))
     candidates = [find_candidate(name) for name in NAMES]
     search = BudgetSearch(candidates, task, plan, 0.95, 0.0005, kernel=False, folder=folder, rank_by=rank_by)
-    executor, store = MadeUp(failed), Store(folder)
+    executor, store = MadeUp(failed, floor), Store(folder)
     try:
         drive(search, executor, store)
     finally:
         store.close()
     return search, executor.asked
+
+
+def test_where_all_scores_are_0_the_loss_chooses(tmp_path):
+    search, _ = search_in(tmp_path, EXACT, floor=1e9, budget=0.2)
+    assert search.decision.choice == BY_LOSS
+    assert search.decision.p_best < 0.9
 
 
 def highest(asked, name):

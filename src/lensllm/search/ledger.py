@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 
@@ -199,13 +199,15 @@ class Ledger:
         Args:
             pending: candidates with a run that has not ended.
         """
-        curves = Curves.from_records(self.records, self.objective, self.candidates, [0, *self.rungs])
-        if isinstance(self.objective, Between):
-            curves = odds_of(curves, self.objective)
+        sizes = [0, *self.rungs]
+        curves = Curves.from_records(self.records, self.objective, self.candidates, sizes)
         table = features(self.candidates, self.records)
         if self.models:
             table["model"] = self.models
         curves = curves.with_features(table)
+        if isinstance(self.objective, Between):
+            losses = Curves.from_records(self.records, Loss(), self.candidates, sizes).with_features(table)
+            curves = replace(odds_of(curves, self.objective), beside=losses)
         runs = [record for record in self.records if isinstance(record, Run)]
         bad = {run.candidate for run in runs if run.status != "done"}
         if isinstance(self.objective, Between):

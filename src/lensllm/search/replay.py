@@ -18,7 +18,7 @@ from lensllm.search.log import DecisionLog
 from lensllm.search.orders import STOPPED, Order
 from lensllm.search.policy import Decision, Policy, State
 from lensllm.search.regret import ExpectedRegret
-from lensllm.selectors import GaussianProcess, Selector
+from lensllm.selectors import ScoresBesideLosses, Selector
 from lensllm.selectors.named import selector_named
 from lensllm.store import Store
 from lensllm.tuning.run import Run
@@ -39,7 +39,7 @@ def policy_of(log: DecisionLog, selector: Selector | None = None) -> ExpectedReg
             f"these decisions were taken with {log.selector}, the selector of a Python program, which is not kept: "
             "lensllm.search.replay.replay_folder(folder, selector) takes them again"
         )
-    selector = GaussianProcess() if log.score else selector or selector_named(log.selector)
+    selector = ScoresBesideLosses() if log.score else selector or selector_named(log.selector)
     return ExpectedRegret(log.stop_p_best, log.stop_regret, selector=selector, objective=log.objective)
 
 

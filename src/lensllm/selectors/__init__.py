@@ -13,6 +13,7 @@ from lensllm.selectors.model_size import ModelSize
 from lensllm.selectors.nlp_metrics import NlpMetrics
 from lensllm.selectors.prior_fitted import PriorFitted
 from lensllm.selectors.rectified_law import RectifiedLawSelector
+from lensllm.selectors.scores_beside_losses import ScoresBesideLosses
 from lensllm.selectors.slope_growth import SlopeGrowth
 from lensllm.selectors.sub_tuning import SubTuning
 from lensllm.selectors.vanilla_law import VanillaLawSelector
@@ -31,6 +32,7 @@ __all__ = [
     "NlpMetrics",
     "PriorFitted",
     "RectifiedLawSelector",
+    "ScoresBesideLosses",
     "Selector",
     "SlopeGrowth",
     "SubTuning",
