@@ -414,7 +414,7 @@ def score_search(
     json_file: Json = None,
     docs: Docs = None,
 ) -> None:
-    """Searches that go by a score, replayed: do the constants of the rule suit scores? (4 minutes)."""
+    """Searches that go by a score, replayed: does what decides suit scores? (20 minutes)."""
     from evidence.scores.score_search import RESULT, page, run
     from evidence.second_study.config import SecondStudy
 

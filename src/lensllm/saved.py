@@ -93,6 +93,7 @@ class SavedForecasts:
             "forecasts": forecasts,
             "objectives": [one.to_dict() for one in self.objectives],
             "ranges": [one.objective.to_dict() for one in self.scores],
+            "alone": [one.alone for one in self.scores],
         }
         tensors = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
         write_whole_bytes(folder / FORECAST, save(tensors, {KEY: json.dumps(about)}))
@@ -123,7 +124,9 @@ class SavedForecasts:
             for place, (name, told) in enumerate(about["forecasts"].items(), start=1)
         }
         objectives = tuple(ScoreObjective.from_dict(one) for one in about["objectives"])
-        scores = tuple(ScoreForecast(one, made[one.name]) for one in map(Between.from_dict, about["ranges"]))
+        ranges = [Between.from_dict(one) for one in about["ranges"]]
+        alone = about.get("alone", [""] * len(ranges))  # those of before have no losses beside their scores
+        scores = tuple(ScoreForecast(one, made[one.name], first) for one, first in zip(ranges, alone, strict=True))
         return cls(_curves_of(about["curves"], tensors), made[LOSS], objectives, scores)
 
 
