@@ -10,11 +10,11 @@ from lensllm.selectors.growing_slopes_kernel import SMALLEST, GrowingSlopesKerne
 from lensllm.selectors.kernel_only import PREFIX, kernel_sizes
 from lensllm.selectors.prior_fitted import PriorFitted
 
-FORECAST_VERSION = 4
+FORECAST_VERSION = 5
 """Raised whenever the default forecast changes, so that decisions taken with another are told apart. 1: three programs
 sampled it (0.1.0). 2: one forecast of joint paths, in which one odd reading moves nobody else, and the error scales
 that go with it. 3: a network fitted to the prior says what each candidate may do beside the others. 4: also where
-some were measured further; pools that fall steeply together go on."""
+some were measured further; pools that fall steeply together go on. 5: that of scores listens to the losses, too."""
 
 
 def default_selector(curves: Curves) -> PriorFitted:
