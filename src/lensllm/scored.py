@@ -104,9 +104,9 @@ class Scored:
     def at_floor(self, objective: Between, candidate: str) -> bool:
         """Whether a candidate's last score is no more than two standard errors above the lowest, or above a guess."""
         name = objective.name
-        known = [found for size in self.sizes(name, candidate) if (found := self.value(name, candidate, size))]
+        last = self.value(name, candidate, max(self.sizes(name, candidate), default=0))
         guess = next(one.guess for one in self.objectives if one.name == name)
-        return not known or known[-1].value - max(objective.floor, guess) <= 2 * known[-1].standard_error
+        return last is None or last.value - max(objective.floor, guess) <= 2 * last.standard_error
 
     @property
     def by_losses(self) -> tuple[str, ...]:

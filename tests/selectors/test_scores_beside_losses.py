@@ -87,7 +87,6 @@ def test_a_score_that_is_known_stays_what_it_is():
     known = odds_of(
         Curves(NAMES, [*SIZES, 800], np.hstack([FLOOR, [[0.1], [np.nan], [np.nan], [np.nan]]])), Between("exact_match")
     )
-    known = known.with_features(known.features)
     beside = Curves(NAMES, [*SIZES, 800], np.hstack([LOSSES, [[2.5], [np.nan], [np.nan], [np.nan]]]))
     made = ScoresBesideLosses().forecast(Curves(known.candidates, known.sizes, known.losses, beside=beside), 800)
     assert np.isfinite(made.mean).all()

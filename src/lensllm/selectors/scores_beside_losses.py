@@ -14,8 +14,8 @@ from lensllm.selectors.default import default_selector
 from lensllm.selectors.gaussian_process import GaussianProcess
 
 MISLEADS = 0.8
-"""Chance that the losses say nothing of which candidate is best by score (docs/scores.md: of .3 to .9, on design
-tasks, the losses' word counts too much below and too little above)."""
+"""Chance that the losses say nothing of which candidate is best by score, chosen on design tasks (docs/scores.md): with
+0.5 more is lost where a threshold ends the search, with 0.95 where a budget does."""
 
 
 @dataclass(frozen=True)

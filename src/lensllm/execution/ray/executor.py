@@ -15,11 +15,11 @@ from lensllm.errors import InputError
 from lensllm.execution.base import Executor, Outcome
 from lensllm.execution.machine import Machine
 from lensllm.execution.ray.connection import Connection, import_ray, passed_on
-from lensllm.execution.ray.losses import lost
+from lensllm.execution.ray.losses import gone, lost
 from lensllm.execution.ray.nodes import Needs, Node, Nodes, share
 from lensllm.execution.ray.survey import ANSWER_WITHIN, Survey
 from lensllm.execution.ray.work import Lacking, begun_first, call, packed, work
-from lensllm.jobs import Job, Lost
+from lensllm.jobs import Job
 from lensllm.tasks import Task
 from lensllm.text import counted, visible
 from lensllm.tuning.candidate_job import CandidateJob
@@ -39,7 +39,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Asked:
-    """A job that Ray was asked to run, and since when its node has not begun it, or is gone: neither is the usual."""
+    """A job that Ray was asked to run.
+
+    Attributes:
+        number: under which its node's room is taken.
+        job: itself.
+        node: that it was sent to.
+        begun: whether the node has said that it began.
+        since: when it was asked for, or when its node was found gone, whichever was later.
+    """
 
     number: int
     job: Job
@@ -280,14 +288,14 @@ class Ray(Executor):
         """A job of which Ray says no more, though its node is gone; what a node does not begin is asked for again."""
         now = time.monotonic()
         for answers, asked in list(self._running.items()):
-            gone = asked.node.id not in self._nodes.all
-            late = now >= asked.since + (TOLD_WITHIN if gone else BEGIN_WITHIN)
-            if not late or (asked.begun and not gone) or self._ray.wait([answers], timeout=0)[0]:
+            there = asked.node.id in self._nodes.all
+            late = now >= asked.since + (BEGIN_WITHIN if there else TOLD_WITHIN)
+            if not late or (asked.begun and there) or self._ray.wait([answers], timeout=0)[0]:
                 continue
             self._ray.cancel(answers, force=True)
             self._forget(answers)
-            if gone:
-                return asked.job, Lost(f"node {asked.node.name} died or left the cluster")
+            if not there:
+                return asked.job, gone(asked.node)
             logger.warning(
                 "ray: %s",
                 visible(

@@ -9,6 +9,11 @@ from lensllm.execution.ray.nodes import Node
 from lensllm.jobs import Lost
 
 
+def gone(node: Node) -> Lost:
+    """The end of what was on a node that is no more."""
+    return Lost(f"node {node.name} died or left the cluster")
+
+
 def lost(ray: Any, error: BaseException, node: Node) -> Lost:
     """What is known of the end.
 
@@ -19,7 +24,7 @@ def lost(ray: Any, error: BaseException, node: Node) -> Lost:
     """
     errors = ray.exceptions
     if isinstance(error, errors.NodeDiedError | errors.TaskUnschedulableError):
-        return Lost(f"node {node.name} died or left the cluster")
+        return gone(node)
     if isinstance(error, errors.OutOfMemoryError):
         return Lost(f"node {node.name} ran out of memory, so Ray ended the worker process")
     if isinstance(error, errors.WorkerCrashedError):
